@@ -1,0 +1,1 @@
+//! Nodes and their life: one idempotent handler per transition, deadlines, cleaning, deploying.

@@ -1,0 +1,1 @@
+//! Power, boot device, virtual media and inventory of a machine over Redfish.

@@ -1,0 +1,1 @@
+//! What an update of a stack would do. Pure: same input, same answer.

@@ -1,0 +1,1 @@
+//! The cloud driver over bare metal: choosing a node, networks, ports, addresses, DHCP, servers.

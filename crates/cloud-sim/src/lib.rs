@@ -1,0 +1,1 @@
+//! A cloud in memory, with latencies, faults and thousands of nodes.

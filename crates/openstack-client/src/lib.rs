@@ -1,0 +1,1 @@
+//! What all our API clients share: clouds.yaml, authentication, catalog, retries, TLS.

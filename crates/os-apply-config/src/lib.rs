@@ -1,0 +1,1 @@
+//! Metadata and templates become configuration files.

@@ -1,0 +1,1 @@
+//! Metadata sources become a cache of documents, and a command runs when they change.

@@ -1,0 +1,1 @@
+//! Runs the phases that bring a node to its configuration.

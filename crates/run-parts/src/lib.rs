@@ -1,0 +1,1 @@
+//! Ordered hook directories: the contract that image builds and nodes share.
