@@ -1,0 +1,192 @@
+//! Unified differences of texts, with secrets masked.
+
+use metadata::Value;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Lines around a change that are shown with it.
+const CONTEXT: usize = 3;
+/// Above this many lines on either side a change is shown whole, because the table of lines would be too large.
+const MAX_LINES: usize = 4000;
+
+/// The texts in `document` that must not be shown: strings under keys that sound like secrets.
+pub fn secrets(document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(document, false, &mut found);
+    // Longer ones first, so that one which holds another is masked whole.
+    found.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    found.dedup();
+    found
+}
+
+fn collect(value: &Value, secret: bool, found: &mut Vec<String>) {
+    const WORDS: [&str; 7] = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "private",
+        "credential",
+        "key",
+    ];
+    match value {
+        Value::Map(map) => {
+            for (name, value) in map {
+                let name = name.to_lowercase();
+                collect(
+                    value,
+                    secret || WORDS.iter().any(|word| name.contains(word)),
+                    found,
+                );
+            }
+        }
+        Value::List(list) => list.iter().for_each(|value| collect(value, secret, found)),
+        // Shorter texts are in every file; masking them would hide the file, not the secret.
+        Value::Text(text) if secret && text.len() >= 4 => found.push(text.clone()),
+        _ => {}
+    }
+}
+
+/// The difference of two contents of the file `path`.
+pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &[String]) -> String {
+    let mut out = format!("--- {0}\n+++ {0}\n", path.display());
+    let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else {
+        let _ = writeln!(
+            out,
+            "not text: {} bytes become {}",
+            before.len(),
+            after.len()
+        );
+        return out;
+    };
+    let (before, after) = (masked(before, secrets), masked(after, secrets));
+    let lines = compare(&lines(&before), &lines(&after));
+    for hunk in hunks(&lines) {
+        let _ = writeln!(out, "@@ -{} +{} @@", hunk.before, hunk.after);
+        for (sign, line) in hunk.lines {
+            let _ = writeln!(out, "{sign}{line}");
+        }
+    }
+    out
+}
+
+fn masked(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret.as_str(), "***")
+    })
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.split_terminator('\n').collect()
+}
+
+type Line<'t> = (char, &'t str);
+
+/// The shortest script of kept, removed and added lines.
+fn compare<'t>(before: &[&'t str], after: &[&'t str]) -> Vec<Line<'t>> {
+    if before.len() > MAX_LINES || after.len() > MAX_LINES {
+        let removed = before.iter().map(|line| ('-', *line));
+        return removed
+            .chain(after.iter().map(|line| ('+', *line)))
+            .collect();
+    }
+    let width = after.len() + 1;
+    let mut common = vec![0u32; (before.len() + 1) * width];
+    for i in (0..before.len()).rev() {
+        for j in (0..after.len()).rev() {
+            common[i * width + j] = if before[i] == after[j] {
+                common[(i + 1) * width + j + 1] + 1
+            } else {
+                common[(i + 1) * width + j].max(common[i * width + j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut script = Vec::new();
+    while i < before.len() || j < after.len() {
+        if i < before.len() && j < after.len() && before[i] == after[j] {
+            script.push((' ', before[i]));
+            (i, j) = (i + 1, j + 1);
+        } else if j == after.len()
+            || (i < before.len() && common[(i + 1) * width + j] >= common[i * width + j + 1])
+        {
+            script.push(('-', before[i]));
+            i += 1;
+        } else {
+            script.push(('+', after[j]));
+            j += 1;
+        }
+    }
+    script
+}
+
+struct Hunk<'s, 't> {
+    before: usize,
+    after: usize,
+    lines: &'s [Line<'t>],
+}
+
+/// Cuts a script into the parts around its changes.
+fn hunks<'s, 't>(script: &'s [Line<'t>]) -> Vec<Hunk<'s, 't>> {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for (n, _) in script
+        .iter()
+        .enumerate()
+        .filter(|(_, (sign, _))| *sign != ' ')
+    {
+        let (start, end) = (
+            n.saturating_sub(CONTEXT),
+            (n + CONTEXT + 1).min(script.len()),
+        );
+        match ranges.last_mut() {
+            Some((_, last)) if *last >= start => *last = end,
+            _ => ranges.push((start, end)),
+        }
+    }
+    let count = |end: usize, other: char| {
+        script[..end]
+            .iter()
+            .filter(|(sign, _)| *sign != other)
+            .count()
+    };
+    let hunk = |(start, end): (usize, usize)| Hunk {
+        before: count(start, '+') + 1,
+        after: count(start, '-') + 1,
+        lines: &script[start..end],
+    };
+    ranges.into_iter().map(hunk).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_changes_with_context() {
+        let before = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
+        let after = "1\n2\n3\n4\nfive\n6\n7\n8\n9\n10\n";
+        let expect = "--- /f\n+++ /f\n@@ -2 +2 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n 9\n+10\n";
+        assert_eq!(
+            unified(Path::new("/f"), before.as_bytes(), after.as_bytes(), &[]),
+            expect
+        );
+    }
+
+    #[test]
+    fn masks_secrets() {
+        let document = metadata::parse(
+            r#"{"db":{"admin_password":"hunter22","host":"db.example"},"tokens":["abcd-1"]}"#,
+        )
+        .unwrap();
+        let out = unified(
+            Path::new("/f"),
+            b"p=old",
+            b"p=hunter22 h=db.example t=abcd-1\n",
+            &secrets(&document),
+        );
+        assert!(
+            out.ends_with("-p=old\n+p=*** h=db.example t=***\n"),
+            "{out}"
+        );
+    }
+}
