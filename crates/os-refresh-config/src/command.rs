@@ -1,0 +1,174 @@
+//! The command `os-refresh-config`: options and environment in, exit code out.
+
+use crate::lock::{Lock, LockError};
+use crate::log::{Level, Log};
+use crate::phases::{PHASES, PhaseError, refresh};
+use arguments::{Matches, Opt, Parser, Process, Takes, UsageError, print};
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const BASE: &str = "/usr/libexec/os-refresh-config";
+const BASE_OLD: &str = "/opt/stack/os-config-refresh";
+const LOCK_FILE: &str = "/var/run/os-refresh-config.lock";
+
+/// Runs the command and gives its exit code.
+pub fn run(process: Process<'_>) -> u8 {
+    let Process {
+        arguments,
+        environment,
+        out,
+        err,
+    } = process;
+    let parser = parser();
+    let settings = parser
+        .parse(&arguments)
+        .and_then(|matches| Ok((Settings::new(&parser, &matches)?, matches)));
+    let (settings, matches) = match settings {
+        Ok(settings) => settings,
+        Err(error) => {
+            let _ = writeln!(err, "{error}");
+            return 2;
+        }
+    };
+    if matches.has("--help") {
+        return print(out, &parser.help());
+    }
+    if matches.has("--print-phases") {
+        return print(out, &format!("{}\n", PHASES.join("\t")));
+    }
+    let mut log = Log {
+        err,
+        least: settings.level,
+    };
+    let base = base(environment, &mut log);
+    if matches.has("--print-base") {
+        return print(out, &format!("{}\n", base.display()));
+    }
+    execute(&base, &settings, &mut log)
+}
+
+fn parser() -> Parser {
+    use Takes::{Nothing, One};
+    let rows = [
+        ("-h --help", Nothing, "", "show this help and exit"),
+        (
+            "--print-base",
+            Nothing,
+            "",
+            "print the base directory and exit",
+        ),
+        (
+            "--print-phases",
+            Nothing,
+            "",
+            "print the phases, separated by tabs, and exit",
+        ),
+        (
+            "--log-level",
+            One,
+            "LEVEL",
+            "least level of the log: DEBUG, INFO, WARN, ERROR or CRITICAL",
+        ),
+        (
+            "--lockfile",
+            One,
+            "LOCKFILE",
+            "lock file to use (default: /var/run/os-refresh-config.lock)",
+        ),
+        (
+            "--timeout",
+            One,
+            "TIMEOUT",
+            "seconds until the run is ended; without it there is no limit",
+        ),
+    ];
+    Parser {
+        program: "os-refresh-config".to_owned(),
+        about: "Runs the hooks that bring this machine to its configuration, phase by phase."
+            .to_owned(),
+        options: rows
+            .map(|(flags, takes, value, help)| Opt::new(flags, takes, value, help))
+            .into(),
+        words: None,
+    }
+}
+
+struct Settings {
+    level: Level,
+    lock_file: PathBuf,
+    limit: Option<Duration>,
+}
+
+impl Settings {
+    fn new(parser: &Parser, matches: &Matches) -> Result<Settings, UsageError> {
+        let level = matches.value("--log-level").unwrap_or("INFO");
+        let level = Level::named(level).ok_or_else(|| {
+            parser.usage_error(format!("argument --log-level: invalid choice: '{level}'"))
+        })?;
+        let limit = match matches.value("--timeout") {
+            Some(text) => text.trim().parse::<i64>().map_err(|_| {
+                parser.usage_error(format!("argument --timeout: invalid int value: '{text}'"))
+            })?,
+            None => 0,
+        };
+        Ok(Settings {
+            level,
+            lock_file: PathBuf::from(matches.value("--lockfile").unwrap_or(LOCK_FILE)),
+            // Zero and less mean no limit.
+            limit: u64::try_from(limit)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .map(Duration::from_secs),
+        })
+    }
+}
+
+fn base(environment: &dyn Fn(&str) -> Option<OsString>, log: &mut Log<'_>) -> PathBuf {
+    if let Some(base) = environment("OS_REFRESH_CONFIG_BASE_DIR") {
+        return PathBuf::from(base);
+    }
+    if Path::new(BASE_OLD).is_dir() && !Path::new(BASE).is_dir() {
+        let advice = format!(
+            "Base directory {BASE_OLD} is deprecated. The recommended base directory is {BASE}"
+        );
+        log.say(Level::Warn, &advice);
+        return PathBuf::from(BASE_OLD);
+    }
+    PathBuf::from(BASE)
+}
+
+fn execute(base: &Path, settings: &Settings, log: &mut Log<'_>) -> u8 {
+    let _lock = match Lock::take(&settings.lock_file) {
+        Ok(lock) => lock,
+        Err(error) => {
+            let cause = error
+                .source()
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            log.say(Level::Error, &format!("{error}{cause}"));
+            return match error {
+                // Upstream exits with the error number, EAGAIN.
+                LockError::Held { .. } => 11,
+                LockError::Open { .. } => 1,
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log.say(Level::Error, &format!("cannot start: {error}"));
+            return 1;
+        }
+    };
+    match runtime.block_on(refresh(base, settings.limit, log)) {
+        Ok(()) => 0,
+        // As a shell reports a process that SIGTERM ended.
+        Err(PhaseError::Terminated { .. }) => 143,
+        Err(PhaseError::Failed { .. } | PhaseError::Start { .. }) => 1,
+    }
+}
