@@ -42,7 +42,8 @@ pub struct ApiError {
     pub kind: Option<Cow<'static, str>>,
     /// Found out by routing or version checks, before any handler: baremetal writes these differently.
     pub before_handler: bool,
-    headers: HeaderMap,
+    // Boxed: results that carry this error stay small.
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl ApiError {
@@ -53,7 +54,7 @@ impl ApiError {
             message: message.into(),
             kind: None,
             before_handler: false,
-            headers: HeaderMap::new(),
+            headers: None,
         }
     }
 
@@ -138,7 +139,7 @@ impl ApiError {
     /// Adds a header to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.get_or_insert_default().append(name, value);
         self
     }
 
@@ -161,7 +162,7 @@ impl ApiError {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
             response.headers_mut().append(name, value.clone());
         }
         response

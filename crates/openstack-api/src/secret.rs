@@ -76,6 +76,6 @@ mod tests {
         let (a, b) = (Secret::generate(16), Secret::generate(16));
         assert_eq!(a.expose().len(), 32);
         assert!(!a.matches(b.expose()));
-        assert!(a.matches(&a.clone().expose().to_owned()));
+        assert!(a.matches(a.clone().expose()));
     }
 }
