@@ -1,1 +1,80 @@
 //! The seed: a small OpenStack for bare metal in one process. One module per service.
+//!
+//! [`run`] opens the state directory, starts the services and serves them under one address, each behind its
+//! prefix. A service is routes, wire types and policy over a room below; what it does is that room's job.
+
+mod context;
+mod error;
+mod failure;
+mod files;
+mod server;
+mod settings;
+mod tls;
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+
+pub use context::{Context, Ctx};
+pub use error::SeedError;
+pub use failure::Failure;
+pub use server::{CatalogEntry, Mounted};
+pub use settings::{CloudKind, SeedArgs, Settings, TlsFiles};
+
+use context::Addresses;
+use server::{Listener, Services};
+
+/// Starts all services. One line a service; those without a catalog entry are for nodes.
+async fn services(_ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
+    Ok(vec![])
+}
+
+/// Serves until SIGTERM or SIGINT. `ready` is told the public URL when requests are answered.
+pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), SeedError> {
+    server::raise_open_files();
+    let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        listeners.push(Listener::bind(*address, false).await?);
+    }
+    let public = listeners.first().ok_or(SeedError::NoAddress)?.address();
+    let mut internal = None;
+    if let Some(address) = settings.internal_listen {
+        let listener = Listener::bind(address, true).await?;
+        internal = Some(listener.address());
+        listeners.push(listener);
+    }
+    let ctx = Context::open(settings, &Addresses { public, internal })?;
+    let mounted = services(&ctx).await?;
+    let services = Arc::new(Services::new(mounted));
+    let mut terminate = signal(SignalKind::terminate()).map_err(SeedError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(SeedError::Runtime)?;
+    let running = TaskTracker::new();
+    for listener in listeners {
+        running.spawn(listener.serve(Arc::clone(&services), tls.clone(), ctx.stop.clone()));
+    }
+    ready(&ctx.public_url);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = ctx.stop.cancelled() => {}
+    }
+    tracing::info!("the seed ends");
+    ctx.stop.cancel();
+    running.close();
+    running.wait().await;
+    Ok(())
+}
+
+/// [`serve`] on a runtime of its own, with few threads: the seed is to be small.
+pub fn run(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), SeedError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build()
+        .map_err(SeedError::Runtime)?;
+    runtime.block_on(serve(settings, ready))
+}

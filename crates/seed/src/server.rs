@@ -1,0 +1,275 @@
+//! Listens, and hands each request to the service whose prefix it has.
+//!
+//! The accept loop is our own, on hyper: thousands of nodes hold a connection each, so buffers are small, and an
+//! idle connection is kept as long as the client wants, because clients report closed ones as failures.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode, Uri, header, uri::PathAndQuery};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use openstack_api::Origin;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::SeedError;
+
+/// Buffers of connections of nodes. Hyper takes no less.
+const SMALL_BUFFER: usize = 8 << 10;
+/// Buffers of connections of operators may grow to this, so that uploads flow.
+const LARGE_BUFFER: usize = 256 << 10;
+/// A connection without a request for so long is given up; clients keep theirs for seconds.
+const IDLE: Duration = Duration::from_secs(900);
+/// A TLS handshake that takes longer is not going to succeed.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// How long open requests may go on when the seed is told to stop.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A service under its prefix.
+pub struct Mounted {
+    /// First part of the path, such as `/image`.
+    pub prefix: &'static str,
+    /// Its entry in the catalog, if it has one.
+    pub catalog: Option<CatalogEntry>,
+    /// Its routes, without the prefix.
+    pub router: Router,
+}
+
+/// How a service is listed in the catalog.
+#[derive(Debug, Clone, Copy)]
+pub struct CatalogEntry {
+    /// Type, such as `image`.
+    pub kind: &'static str,
+    /// Name, such as `glance`.
+    pub name: &'static str,
+    /// What follows the prefix in endpoint URLs, such as `/v1/%(project_id)s`.
+    pub path: &'static str,
+}
+
+/// All services, by prefix.
+pub(crate) struct Services {
+    mounted: Vec<Mounted>,
+}
+
+impl Services {
+    pub(crate) fn new(mounted: Vec<Mounted>) -> Self {
+        Self { mounted }
+    }
+
+    /// Cuts the prefix off and asks the service behind it.
+    async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        scheme: &'static str,
+        local: &str,
+    ) -> Response
+    where
+        B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = request.uri().path();
+        let found = self.mounted.iter().find_map(|service| {
+            let rest = path.strip_prefix(service.prefix)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((service, rest))
+        });
+        let Some((service, rest)) = found else {
+            return self.outside(path);
+        };
+        // Clients end paths with a slash at will, and no service gives that a meaning.
+        let rest = match rest.trim_end_matches('/') {
+            "" => "/",
+            trimmed => trimmed,
+        };
+        let inner = match request.uri().query() {
+            Some(query) => format!("{rest}?{query}"),
+            None => rest.to_owned(),
+        };
+        let Ok(inner) = inner.parse::<PathAndQuery>() else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok());
+        let origin = Origin::new(scheme, host, local, service.prefix);
+        *request.uri_mut() = Uri::from(inner);
+        request.extensions_mut().insert(origin);
+        match service.router.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The root lists what is here; everything else outside the prefixes is nowhere.
+    fn outside(&self, path: &str) -> Response {
+        let prefixes: Vec<_> = self.mounted.iter().map(|service| service.prefix).collect();
+        let (status, body) = if path == "/" {
+            (StatusCode::OK, json!({"services": prefixes}))
+        } else {
+            let message = format!(
+                "nothing is at {path}; services are at {}",
+                prefixes.join(", ")
+            );
+            (
+                StatusCode::NOT_FOUND,
+                json!({"error": {"code": 404, "title": "Not Found", "message": message}}),
+            )
+        };
+        let mut response = (status, body.to_string()).into_response();
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        response
+    }
+}
+
+/// A bound socket.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    small: bool,
+}
+
+impl Listener {
+    /// Binds; `small` for listeners that nodes hold connections to.
+    pub(crate) async fn bind(address: SocketAddr, small: bool) -> Result<Self, SeedError> {
+        let wrap = |source| SeedError::Listen { address, source };
+        let socket = TcpListener::bind(address).await.map_err(wrap)?;
+        let address = socket.local_addr().map_err(wrap)?;
+        Ok(Self {
+            socket,
+            address,
+            small,
+        })
+    }
+
+    /// The address with the port that was really bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then lets open requests finish.
+    pub(crate) async fn serve(
+        self,
+        services: Arc<Services>,
+        tls: Option<TlsAcceptor>,
+        stop: CancellationToken,
+    ) {
+        let open = TaskTracker::new();
+        let ends = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection = Connection {
+                        services: Arc::clone(&services),
+                        local: self.address.to_string(),
+                        small: self.small,
+                        ends: ends.clone(),
+                    };
+                    let tls = tls.clone();
+                    open.spawn(async move { connection.accept(stream, tls).await });
+                }
+                Err(error) => {
+                    // Most likely no file descriptor is left: others close theirs meanwhile.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(self.socket);
+        ends.cancel();
+        open.close();
+        if tokio::time::timeout(FAREWELL, open.wait()).await.is_err() {
+            tracing::warn!(open = open.len(), "requests were cut off at the end");
+        }
+    }
+}
+
+struct Connection {
+    services: Arc<Services>,
+    local: String,
+    small: bool,
+    ends: CancellationToken,
+}
+
+impl Connection {
+    async fn accept(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Without it a node that lost power holds its connection for ever.
+        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => self.serve(stream, "http").await,
+            Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve(stream, "https").await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        scheme: &'static str,
+    ) {
+        let (services, local) = (self.services, self.local);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (services, local) = (Arc::clone(&services), local.clone());
+            async move { Ok::<_, Infallible>(services.answer(request, scheme, &local).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .max_buf_size(if self.small {
+                SMALL_BUFFER
+            } else {
+                LARGE_BUFFER
+            })
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut told = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = self.ends.cancelled(), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: each held connection takes one.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
