@@ -1,0 +1,80 @@
+//! Heat's own API, as a user of Keystone.
+
+use super::keystone::Account;
+use super::{Collected, Context, Refusal, needed};
+use crate::http::{Ask, Trust};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::Duration;
+
+/// Heat gets this long to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A stack is named `NAME/ID`, so the slash stays.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
+
+pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refusal> {
+    // Not being configured is usual here, and upstream says nothing about it.
+    let silent = |refusal| match refusal {
+        Refusal::NotConfigured(_) => Refusal::NotConfigured(None),
+        other => other,
+    };
+    let need = |name: &str| needed(context.settings, "heat", name).map_err(silent);
+    let auth_url = need("auth_url")?;
+    let password = need("password")?;
+    let project_id = need("project_id")?;
+    let user_id = need("user_id")?;
+    let stack = need("stack_id")?;
+    let resource = need("resource_name")?;
+    let account = Account {
+        auth_url,
+        user_id,
+        password,
+        project_id,
+        trust: Trust::System,
+    };
+    let settings = context.settings;
+    let region = settings.filled("heat", "region_name")?;
+    let session = context
+        .state
+        .heat
+        .get(context.http, settings, &account)
+        .await?;
+    let endpoint = session
+        .endpoint("orchestration", region.as_deref())
+        .ok_or_else(|| {
+            Refusal::unavailable("Keystone's catalog has no public endpoint of orchestration")
+        })?;
+    let quoted = |text: &str| utf8_percent_encode(text, PATH).to_string();
+    let url = format!(
+        "{endpoint}/stacks/{}/resources/{}/metadata",
+        quoted(&stack),
+        quoted(&resource)
+    );
+    let ask = Ask::get(url, TIMEOUT).header("x-auth-token", &session.token);
+    let answer = context.http.send(ask).await.map_err(Refusal::unavailable)?;
+    if answer.status == 401 {
+        context.state.heat.forget(settings, &account)?;
+    }
+    let answer = answer.successful().map_err(Refusal::unavailable)?;
+    let document = metadata::parse(&answer.text())
+        .map_err(|error| Refusal::unavailable(format!("{} gave no JSON: {error}", answer.url)))?;
+    let document = document
+        .get("metadata")
+        .cloned()
+        .ok_or_else(|| Refusal::unavailable(format!("{} gave no metadata", answer.url)))?;
+    let keys = settings.texts("DEFAULT", "deployment_key")?;
+    let collected = Collected::split("heat", document, &keys);
+    // A deployment that cannot be used makes the whole source unusable here, as upstream has it.
+    if let Some(warning) = collected
+        .warnings
+        .iter()
+        .find(|warning| warning.contains("no config"))
+    {
+        return Err(Refusal::unavailable(warning));
+    }
+    Ok(collected)
+}

@@ -1,0 +1,242 @@
+//! Logging in to Keystone v3, with tokens used again until they expire.
+
+use super::Refusal;
+use crate::cache::replace;
+use crate::http::{Ask, Http, Trust};
+use crate::settings::{Settings, SettingsError};
+use metadata::{Value, object};
+use reqwest::Method;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keystone gets this long to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A token is not used in its last moments.
+const MARGIN: i64 = 60;
+
+/// Who logs in where.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Account {
+    pub auth_url: String,
+    pub user_id: String,
+    pub password: String,
+    pub project_id: String,
+    pub trust: Trust,
+}
+
+/// A token with the catalog that came with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub token: String,
+    catalog: Value,
+    /// Seconds since 1970.
+    expires: i64,
+}
+
+impl Session {
+    /// The public endpoint of a service.
+    pub(crate) fn endpoint(&self, service: &str, region: Option<&str>) -> Option<String> {
+        let services = self.catalog.as_list()?;
+        let service = services
+            .iter()
+            .find(|entry| text(entry, "type") == Some(service))?;
+        let fits = |endpoint: &&Value| {
+            let regions = [text(endpoint, "region"), text(endpoint, "region_id")];
+            text(endpoint, "interface") == Some("public")
+                && region.is_none_or(|region| regions.contains(&Some(region)))
+        };
+        let endpoint = service.get("endpoints")?.as_list()?.iter().find(fits)?;
+        text(endpoint, "url").map(|url| url.trim_end_matches('/').to_owned())
+    }
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key).and_then(Value::as_text)
+}
+
+/// Tokens that are still good.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    known: HashMap<Account, Session>,
+}
+
+impl Sessions {
+    /// A session for `account`: a known one, a kept one, or a new one.
+    pub(crate) async fn get(
+        &mut self,
+        http: &Http,
+        settings: &Settings,
+        account: &Account,
+    ) -> Result<Session, Refusal> {
+        let now = jiff::Timestamp::now().as_second();
+        if let Some(session) = self
+            .known
+            .get(account)
+            .filter(|session| session.expires - MARGIN > now)
+        {
+            return Ok(session.clone());
+        }
+        let kept = kept_file(settings, account)?;
+        let limit = settings.integer("keystone", "cache_ttl")?;
+        if let Some(session) = kept.as_ref().and_then(|path| read_kept(path, now, limit)) {
+            self.known.insert(account.clone(), session.clone());
+            return Ok(session);
+        }
+        let session = log_in(http, account).await?;
+        if let Some(path) = kept {
+            keep(&path, &session, now).map_err(Refusal::unavailable)?;
+        }
+        self.known.insert(account.clone(), session.clone());
+        Ok(session)
+    }
+
+    /// Drops a session that a service refused.
+    pub(crate) fn forget(
+        &mut self,
+        settings: &Settings,
+        account: &Account,
+    ) -> Result<(), SettingsError> {
+        self.known.remove(account);
+        if let Some(path) = kept_file(settings, account)? {
+            // If it stays, the next pass is refused once more and says so.
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+}
+
+/// Where the account's token is kept, if tokens are. The directory is made, for its owner only.
+fn kept_file(settings: &Settings, account: &Account) -> Result<Option<PathBuf>, SettingsError> {
+    let Some(directory) = settings.filled("keystone", "cache_dir")?.map(PathBuf::from) else {
+        return Ok(None);
+    };
+    let _ = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory);
+    let mut hash = Sha256::new();
+    for part in [
+        &account.auth_url,
+        &account.user_id,
+        &account.project_id,
+        &account.password,
+    ] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let mut name = String::from("token-");
+    for byte in &hash.finalize()[..12] {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    Ok(Some(directory.join(name)))
+}
+
+fn read_kept(path: &PathBuf, now: i64, limit: i64) -> Option<Session> {
+    let document = metadata::parse(&std::fs::read_to_string(path).ok()?).ok()?;
+    let seconds = |key: &str| match document.get(key) {
+        Some(Value::Int(seconds)) => Some(*seconds),
+        _ => None,
+    };
+    let session = Session {
+        token: text(&document, "token")?.to_owned(),
+        catalog: document.get("catalog")?.clone(),
+        expires: seconds("expires")?,
+    };
+    let fresh = session.expires - MARGIN > now && seconds("kept")? + limit > now;
+    fresh.then_some(session)
+}
+
+fn keep(
+    path: &std::path::Path,
+    session: &Session,
+    now: i64,
+) -> Result<(), crate::cache::CacheError> {
+    let document = object([
+        ("token", Value::from(session.token.clone())),
+        ("catalog", session.catalog.clone()),
+        ("expires", Value::from(session.expires)),
+        ("kept", Value::from(now)),
+    ]);
+    replace(path, document.to_json().as_bytes())
+}
+
+async fn log_in(http: &Http, account: &Account) -> Result<Session, Refusal> {
+    let root = v3_root(http, account).await;
+    let user = object([
+        ("id", Value::from(account.user_id.clone())),
+        ("password", Value::from(account.password.clone())),
+    ]);
+    let identity = object([
+        ("methods", Value::from(vec!["password"])),
+        ("password", object([("user", user)])),
+    ]);
+    let project = object([("id", Value::from(account.project_id.clone()))]);
+    let auth = object([
+        ("identity", identity),
+        ("scope", object([("project", project)])),
+    ]);
+    let ask = Ask::get(format!("{root}/auth/tokens"), TIMEOUT)
+        .method(Method::POST)
+        .json(&object([("auth", auth)]))
+        .trust(account.trust.clone());
+    let answer = http
+        .send(ask)
+        .await
+        .and_then(|answer| answer.successful())
+        .map_err(Refusal::unavailable)?;
+    let token = answer
+        .header("x-subject-token")
+        .ok_or_else(|| Refusal::unavailable(format!("{root} gave no token")))?
+        .to_owned();
+    let document = metadata::parse(&answer.text())
+        .map_err(|error| Refusal::unavailable(format!("{root} gave no JSON: {error}")))?;
+    let details = document.get("token");
+    let expires = details
+        .and_then(|details| text(details, "expires_at"))
+        .and_then(|expires| expires.parse::<jiff::Timestamp>().ok())
+        .map_or(0, |expires| expires.as_second());
+    let catalog = details
+        .and_then(|details| details.get("catalog"))
+        .cloned()
+        .unwrap_or(Value::Null);
+    Ok(Session {
+        token,
+        catalog,
+        expires,
+    })
+}
+
+/// The root of the v3 API: as configured, else as Keystone says, else guessed.
+async fn v3_root(http: &Http, account: &Account) -> String {
+    let configured = account.auth_url.trim_end_matches('/');
+    if configured.ends_with("/v3") {
+        return configured.to_owned();
+    }
+    let bare = configured.strip_suffix("/v2.0").unwrap_or(configured);
+    let ask = Ask::get(format!("{bare}/"), TIMEOUT).trust(account.trust.clone());
+    // A version list comes with status 300.
+    let listed = http
+        .send(ask)
+        .await
+        .ok()
+        .filter(|answer| (200..=300).contains(&answer.status));
+    let found = listed.and_then(|answer| listed_v3(&metadata::parse(&answer.text()).ok()?));
+    found.unwrap_or_else(|| format!("{bare}/v3"))
+}
+
+fn listed_v3(document: &Value) -> Option<String> {
+    let versions = document.get("versions")?.get("values")?.as_list()?;
+    let version = versions
+        .iter()
+        .find(|version| text(version, "id").is_some_and(|id| id.starts_with("v3")))?;
+    let links = version.get("links")?.as_list()?;
+    let own = links
+        .iter()
+        .find(|link| text(link, "rel") == Some("self"))?;
+    text(own, "href").map(|href| href.trim_end_matches('/').to_owned())
+}

@@ -1,0 +1,315 @@
+//! The work of the agent: collect, store, run, report, wait, and again.
+
+use crate::cache::{Cache, CacheError};
+use crate::collectors::request::Held;
+use crate::collectors::{self, Context, Refusal, State};
+use crate::config_drive::ConfigDrive;
+use crate::execute::{self, Ended};
+use crate::http::Http;
+use crate::log::Log;
+use crate::report::{Reports, compose};
+use crate::settings::{Settings, SettingsError};
+use metadata::{Map, Value};
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::Signal;
+use tokio::time::sleep;
+
+/// Why the agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CycleError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("cannot run `{command}`")]
+    Run { command: String, source: io::Error },
+    #[error("cannot print")]
+    Print { source: io::Error },
+}
+
+/// How the work ended.
+pub(crate) enum End {
+    /// With this exit code.
+    Exit(u8),
+    /// To begin anew, with the settings as they are now.
+    Restart,
+}
+
+/// The exit code of a process that SIGTERM ended.
+pub(crate) const TERMINATED: u8 = 143;
+
+pub(crate) struct Agent<'p, 's> {
+    settings: &'s Settings,
+    log: Log<'p>,
+    out: &'p mut dyn Write,
+    running: &'s Cell<bool>,
+    http: Http,
+    cache: Cache,
+    drive: ConfigDrive,
+    state: State,
+    reports: Reports,
+    collectors: Vec<String>,
+    command: Option<String>,
+    one_time: bool,
+    force: bool,
+    /// Whether the command has changed our own configuration files.
+    outdated: bool,
+}
+
+/// What one pass over all collectors found.
+struct Pass {
+    paths: Vec<PathBuf>,
+    changed: Vec<String>,
+}
+
+impl<'p, 's> Agent<'p, 's> {
+    pub(crate) fn new(
+        settings: &'s Settings,
+        log: Log<'p>,
+        out: &'p mut dyn Write,
+        running: &'s Cell<bool>,
+    ) -> Result<Self, SettingsError> {
+        let print = settings.switch("DEFAULT", "print_only")?;
+        let force = settings.switch("DEFAULT", "force")?;
+        Ok(Agent {
+            log,
+            out,
+            running,
+            http: Http::default(),
+            cache: Cache::new(
+                settings.main_text("cachedir")?.into(),
+                settings.main_text("backup_cachedir")?.into(),
+            ),
+            drive: ConfigDrive::default(),
+            state: State::default(),
+            reports: Reports::default(),
+            collectors: settings.texts("DEFAULT", "collectors")?,
+            command: settings.filled("DEFAULT", "command")?.filter(|_| !print),
+            one_time: settings.switch("DEFAULT", "one_time")? || force,
+            force,
+            outdated: false,
+            settings,
+        })
+    }
+
+    /// Works until there is no more to do. SIGHUP begins anew.
+    pub(crate) async fn work(&mut self, hangup: &mut Signal) -> Result<End, CycleError> {
+        let Some(command) = self.command.clone() else {
+            return self.print().await;
+        };
+        let least = self.settings.float("DEFAULT", "min_polling_interval")?;
+        let most = self.settings.float("DEFAULT", "polling_interval")?;
+        let splay = self.settings.float("DEFAULT", "splay")?;
+        if splay > 0.0 && !self.one_time {
+            tokio::select! {
+                () = sleep(seconds(rand::random_range(0.0..splay))) => {}
+                _ = hangup.recv() => return Ok(End::Restart),
+            }
+        }
+        let mut pause = least;
+        loop {
+            let pass = self.pass().await?;
+            let mut code = 0;
+            if !pass.changed.is_empty() || self.force {
+                match self.run(&command, &pass).await? {
+                    Some(ended) => code = ended,
+                    None => return Ok(End::Exit(TERMINATED)),
+                }
+                pause = least;
+            }
+            if self.one_time {
+                self.report().await;
+                return Ok(End::Exit(code));
+            }
+            self.report().await;
+            if self.outdated {
+                return Ok(End::Restart);
+            }
+            self.state.request.hold(&self.http);
+            if self.wait(hangup, pause).await {
+                return Ok(End::Restart);
+            }
+            pause = (pause * 2.0).min(most);
+        }
+    }
+
+    /// Waits for the next pass. True means to begin anew.
+    async fn wait(&mut self, hangup: &mut Signal, pause: f64) -> bool {
+        let over = sleep(seconds(pause));
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => break,
+                _ = hangup.recv() => return true,
+                held = self.state.request.ended() => match held {
+                    Held::News => break,
+                    // Asked again at once; a server that does not hold requests is polled after a few of these.
+                    Held::Nothing => self.state.request.hold(&self.http),
+                    Held::Failed => {
+                        // All nodes lose a server at the same moment, and should not come back at
+                        // the same moment.
+                        sleep(seconds(rand::random_range(0.0..1.0f64.min(pause.max(0.1))))).await;
+                        break;
+                    }
+                },
+            }
+        }
+        false
+    }
+
+    /// Asks all collectors; gives all that they gave, in order.
+    async fn collect(
+        &mut self,
+        mut take: impl FnMut(&Cache, String, Value) -> Result<(), CacheError>,
+    ) -> Result<(), CycleError> {
+        for name in self.collectors.clone() {
+            let mut context = Context {
+                settings: self.settings,
+                http: &self.http,
+                cache: &self.cache,
+                drive: &mut self.drive,
+                state: &mut self.state,
+            };
+            match collectors::collect(&name, &mut context).await {
+                Ok(collected) => {
+                    for warning in &collected.warnings {
+                        self.log.warn(warning);
+                    }
+                    for (key, document) in collected.documents {
+                        take(&self.cache, key, document)?;
+                    }
+                }
+                Err(Refusal::NotConfigured(None)) => {
+                    self.log.debug(&format!("Source [{name}] Not configured."));
+                }
+                Err(Refusal::NotConfigured(Some(why))) => self.log.debug_or_warn(&name, &why),
+                Err(Refusal::Unavailable(why)) => {
+                    if let Some(why) = why {
+                        self.log.warn(&why);
+                    }
+                    self.log.warn(&format!("Source [{name}] Unavailable."));
+                }
+                Err(Refusal::Settings(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn print(&mut self) -> Result<End, CycleError> {
+        let mut all = Map::new();
+        self.collect(|_, key, document| {
+            all.insert(key, document);
+            Ok(())
+        })
+        .await?;
+        let text = format!("{}\n", Value::Map(all).to_json_indented());
+        let printed = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
+        printed.map_err(|source| CycleError::Print { source })?;
+        Ok(End::Exit(0))
+    }
+
+    async fn pass(&mut self) -> Result<Pass, CycleError> {
+        let mut pass = Pass {
+            paths: Vec::new(),
+            changed: Vec::new(),
+        };
+        self.collect(|cache, key, document| {
+            let stored = cache.store(&key, &document)?;
+            pass.paths.push(stored.path);
+            if stored.changed {
+                pass.changed.push(stored.key);
+            }
+            Ok(())
+        })
+        .await?;
+        if !pass.changed.is_empty() {
+            self.cache.store_list(&pass.paths)?;
+            self.cache.back_up()?;
+        }
+        Ok(pass)
+    }
+
+    /// Runs the command and remembers what was applied. None means that this process was asked to end.
+    async fn run(&mut self, command: &str, pass: &Pass) -> Result<Option<u8>, CycleError> {
+        let watched = self.reports.wanted(self.state.request.address.as_ref());
+        let started = SystemTime::now();
+        let ended = execute::run(command, &pass.paths, watched, self.running).await;
+        let ended = ended.map_err(|source| CycleError::Run {
+            command: command.to_owned(),
+            source,
+        })?;
+        let Ended::Status(status, watch) = ended else {
+            return Ok(None);
+        };
+        // Only the command can have rendered our own configuration anew; other changes wait for it or for SIGHUP.
+        self.outdated = !self.settings.files_are_unchanged();
+        if status.success() {
+            for key in &pass.changed {
+                self.cache.commit(key)?;
+            }
+        } else {
+            let end = end_text(status);
+            self.log.warn(&format!(
+                "Command failed, will not cache new data. Command '{command}' {end}"
+            ));
+        }
+        if let Some(watch) = watch {
+            let generation = self.generation();
+            let code = i64::from(exit_code(status));
+            self.reports.put(compose(generation, code, &watch, started));
+        }
+        Ok(Some(exit_code(status)))
+    }
+
+    /// Which version of the configuration was applied, as the server names it.
+    fn generation(&self) -> Value {
+        Value::from(self.state.request.version().map(str::to_owned))
+    }
+
+    async fn report(&mut self) {
+        let Some(address) = self.state.request.address.clone() else {
+            return;
+        };
+        if let Err(error) = self.reports.send(&self.http, &address).await {
+            self.log.warn(&format!("cannot report: {error}"));
+        }
+    }
+}
+
+impl Log<'_> {
+    /// Most sources are not configured on most nodes, which is worth a line only for Zaqar, as upstream has it.
+    fn debug_or_warn(&mut self, name: &str, why: &str) {
+        match name {
+            "zaqar" => self.warn(why),
+            _ => self.debug(&format!("Source [{name}] Not configured: {why}")),
+        }
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The exit code for the command's end; a signal N counts as -N, as Python has it.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 256 - signal))
+        .unwrap_or(1);
+    u8::try_from(code & 0xff).unwrap_or(1)
+}
+
+fn end_text(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("died with signal {signal}."),
+        None => format!("returned non-zero exit status {}.", exit_code(status)),
+    }
+}

@@ -1,0 +1,327 @@
+//! Requests to metadata services: time limits, a size limit, explicit certificates, names without NSS.
+
+use hickory_resolver::TokioResolver;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Metadata of a whole cloud is a few megabytes; an answer without end must not fill the memory.
+const MAX_BODY: usize = 64 << 20;
+
+/// Where distributions keep the certificates of public authorities.
+const SYSTEM_CERTIFICATES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The request failed on its way.
+    #[error("cannot {method} {url}: {why}")]
+    Request {
+        /// The method.
+        method: Method,
+        /// The address, without its query.
+        url: String,
+        /// All causes, outermost first.
+        why: String,
+    },
+    /// The answer is too large.
+    #[error("answer of {url} is larger than {MAX_BODY} bytes")]
+    TooLarge {
+        /// The address, without its query.
+        url: String,
+    },
+    /// The server answered with an error.
+    #[error("{url} answered {status}")]
+    Status {
+        /// The address, without its query.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// Certificates cannot be used.
+    #[error("cannot use CA certificates of {source_name}: {why}")]
+    Certificates {
+        /// Where they come from.
+        source_name: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// An answer with its whole body.
+#[derive(Debug)]
+pub struct Answer {
+    /// Address without query, for messages.
+    pub url: String,
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer if its status says that all is well.
+    pub fn successful(self) -> Result<Answer, HttpError> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        Err(HttpError::Status {
+            url: self.url,
+            status: self.status,
+        })
+    }
+
+    /// The body as text; bytes that are not UTF-8 are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Whom a server's certificate must be signed by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Trust {
+    /// One of the authorities that the system knows.
+    #[default]
+    System,
+    /// One in this file.
+    File(PathBuf),
+    /// One in this PEM text.
+    Pem(String),
+}
+
+/// A request to be sent.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Method.
+    pub method: Method,
+    /// Address.
+    pub url: String,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body.
+    pub body: Option<String>,
+    /// How long a connection, and then each next byte, may take.
+    pub timeout: Duration,
+    /// Whom to trust.
+    pub trust: Trust,
+}
+
+impl Ask {
+    /// A GET of `url`.
+    pub fn get(url: impl Into<String>, timeout: Duration) -> Ask {
+        Ask {
+            method: Method::GET,
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            timeout,
+            trust: Trust::System,
+        }
+    }
+
+    /// The same with another method.
+    pub fn method(mut self, method: Method) -> Ask {
+        self.method = method;
+        self
+    }
+
+    /// The same with one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Ask {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same with a JSON body.
+    pub fn json(self, body: &metadata::Value) -> Ask {
+        let mut ask = self.header("content-type", "application/json");
+        ask.body = Some(body.to_json());
+        ask
+    }
+
+    /// The same with another trust.
+    pub fn trust(mut self, trust: Trust) -> Ask {
+        self.trust = trust;
+        self
+    }
+}
+
+/// What a client is made for: trust, time limit, whether it speaks TLS.
+type Kind = (Trust, Duration, bool);
+
+/// Sends requests; connections are kept and used again.
+#[derive(Debug, Default, Clone)]
+pub struct Http {
+    clients: Arc<Mutex<HashMap<Kind, Client>>>,
+}
+
+impl Http {
+    /// Sends `ask` and reads the whole answer.
+    pub async fn send(&self, ask: Ask) -> Result<Answer, HttpError> {
+        let client = self.client(&ask)?;
+        let url = shown(&ask.url);
+        let failed = |error: reqwest::Error| HttpError::Request {
+            method: ask.method.clone(),
+            url: url.clone(),
+            why: chain(&error.without_url()),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in &ask.headers {
+            // A value that cannot stand in a header is left out, and the server says what it misses.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        let mut request = client
+            .request(ask.method.clone(), &ask.url)
+            .headers(headers);
+        if let Some(body) = &ask.body {
+            request = request.body(body.clone());
+        }
+        let mut response = request.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(HttpError::TooLarge { url });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let status = response.status().as_u16();
+        Ok(Answer {
+            url,
+            status,
+            headers: response.headers().clone(),
+            body,
+        })
+    }
+
+    fn client(&self, ask: &Ask) -> Result<Client, HttpError> {
+        let secure = ask.url.starts_with("https:");
+        let key = (ask.trust.clone(), ask.timeout, secure);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        // Reading the system's certificates takes longer than all else, so plain HTTP goes without.
+        let roots = if secure {
+            roots(&ask.trust)?
+        } else {
+            RootCertStore::empty()
+        };
+        let client = build(roots, ask.timeout).map_err(|why| HttpError::Request {
+            method: ask.method.clone(),
+            url: shown(&ask.url),
+            why,
+        })?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+/// An address without its query, which may hold a secret.
+fn shown(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or(url).to_owned()
+}
+
+fn build(roots: RootCertStore, timeout: Duration) -> Result<Client, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(Resolver))
+        .user_agent(concat!("os-collect-config/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(timeout)
+        .read_timeout(timeout)
+        .build()
+        .map_err(|error| chain(&error))
+}
+
+fn roots(trust: &Trust) -> Result<RootCertStore, HttpError> {
+    match trust {
+        Trust::Pem(text) => store("the config drive", text.as_bytes()),
+        Trust::File(path) => from_file(path),
+        Trust::System => {
+            let found = SYSTEM_CERTIFICATES
+                .iter()
+                .map(Path::new)
+                .find(|path| path.exists());
+            found.map_or_else(|| Ok(RootCertStore::empty()), from_file)
+        }
+    }
+}
+
+fn from_file(path: &Path) -> Result<RootCertStore, HttpError> {
+    let source_name = path.display().to_string();
+    let pem = std::fs::read(path).map_err(|error| HttpError::Certificates {
+        source_name: source_name.clone(),
+        why: error.to_string(),
+    })?;
+    store(&source_name, &pem)
+}
+
+fn store(source_name: &str, pem: &[u8]) -> Result<RootCertStore, HttpError> {
+    let mut roots = RootCertStore::empty();
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let wrong = |why: String| HttpError::Certificates {
+        source_name: source_name.to_owned(),
+        why,
+    };
+    let (added, _) =
+        roots.add_parsable_certificates(parsed.map_err(|error| wrong(error.to_string()))?);
+    if added == 0 {
+        return Err(wrong("there is none".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// All causes of an error on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Names by `/etc/hosts` and `/etc/resolv.conf`, read anew for each name so that a changed network is seen.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let resolver = TokioResolver::builder_tokio()?.build()?;
+            let found = resolver.lookup_ip(name.as_str()).await?;
+            let found: Vec<SocketAddr> = found
+                .iter()
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Tells the cloud how a run went: `POST <metadata address>/report`.
+
+use crate::collectors::request::Address;
+use crate::http::{Ask, Http, HttpError};
+use crate::watch::Watch;
+use metadata::{Value, object};
+use reqwest::Method;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What os-apply-config found changed by hand.
+const DRIFT: &str = "/var/lib/os-apply-config/drift.json";
+
+/// Reports that wait to be sent. Only the last one matters.
+#[derive(Default)]
+pub(crate) struct Reports {
+    pending: Option<Value>,
+    /// The server that said that it takes none.
+    refused_by: Option<String>,
+}
+
+impl Reports {
+    /// Whether a report would be sent to `address`.
+    pub(crate) fn wanted(&self, address: Option<&Address>) -> bool {
+        address.is_some_and(|address| self.refused_by.as_ref() != Some(&address.url))
+    }
+
+    /// Puts a report in the place of the one that waits.
+    pub(crate) fn put(&mut self, report: Value) {
+        self.pending = Some(report);
+    }
+
+    /// Sends the report that waits, if there is one. It goes on waiting if the server cannot be reached.
+    pub(crate) async fn send(&mut self, http: &Http, address: &Address) -> Result<(), HttpError> {
+        let Some(report) = &self.pending else {
+            return Ok(());
+        };
+        let ask = Ask::get(report_url(&address.url), address.timeout)
+            .method(Method::POST)
+            .json(report)
+            .trust(address.trust.clone());
+        let answer = http.send(ask).await?;
+        match answer.status {
+            404 | 405 | 501 => {
+                self.refused_by = Some(address.url.clone());
+                self.pending = None;
+                Ok(())
+            }
+            // Sent again it would be refused again.
+            400..=499 => {
+                self.pending = None;
+                answer.successful().map(drop)
+            }
+            _ => {
+                answer.successful()?;
+                self.pending = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The address of reports beside that of the metadata; a secret in the query stays.
+fn report_url(url: &str) -> String {
+    let (path, query) = match url.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (url, String::new()),
+    };
+    format!("{}/report{query}", path.trim_end_matches('/'))
+}
+
+/// Says how a run ended that began at `started`.
+pub(crate) fn compose(
+    generation: Value,
+    exit_code: i64,
+    watch: &Watch,
+    started: SystemTime,
+) -> Value {
+    let failed = exit_code != 0;
+    let text = |text: &Option<String>| Value::from(text.clone().filter(|_| failed));
+    object([
+        ("generation", generation),
+        ("phase", text(&watch.phase)),
+        ("script", text(&watch.script)),
+        (
+            "exit_code",
+            Value::from(watch.exit_code.filter(|_| failed).unwrap_or(exit_code)),
+        ),
+        (
+            "tail",
+            Value::from(if failed { watch.tail() } else { String::new() }),
+        ),
+        ("drift", drift(Path::new(DRIFT), started)),
+    ])
+}
+
+/// What the run's os-apply-config found changed by hand.
+fn drift(path: &Path, started: SystemTime) -> Value {
+    let nothing = Value::List(Vec::new());
+    let written = std::fs::metadata(path).and_then(|found| found.modified());
+    if written.is_ok_and(|written| written >= started) {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        return metadata::parse(&text).unwrap_or(nothing);
+    }
+    nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_go_beside_the_metadata() {
+        assert_eq!(
+            report_url("http://h/m/1?secret=a"),
+            "http://h/m/1/report?secret=a"
+        );
+        assert_eq!(report_url("http://h/m/1/"), "http://h/m/1/report");
+    }
+
+    #[test]
+    fn a_good_run_names_no_hook() {
+        let mut watch = Watch::default();
+        watch.read(b"password is x\n");
+        let report = compose(Value::from("7"), 0, &watch, SystemTime::now());
+        let expect = r#"{"generation": "7", "phase": null, "script": null, "exit_code": 0, "tail": "", "drift": []}"#;
+        assert_eq!(report.to_json(), expect);
+    }
+}

@@ -1,0 +1,124 @@
+//! Reads along what a refresh prints, to say afterwards which hook of which phase failed, and with what words.
+//!
+//! Knows the lines of os-refresh-config and dib-run-parts, upstream's as well as ours. Of any other command it keeps
+//! the last words.
+
+use std::collections::VecDeque;
+
+/// So many of the last bytes are kept.
+const TAIL: usize = 4096;
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub phase: Option<String>,
+    pub script: Option<String>,
+    pub exit_code: Option<i64>,
+    tail: VecDeque<u8>,
+    line: Vec<u8>,
+}
+
+impl Watch {
+    /// Reads a piece of output.
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        for byte in piece {
+            self.tail.push_back(*byte);
+            if self.tail.len() > TAIL {
+                self.tail.pop_front();
+            }
+            if *byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                self.notice(&String::from_utf8_lossy(&line));
+            } else if self.line.len() < TAIL {
+                self.line.push(*byte);
+            }
+        }
+    }
+
+    fn notice(&mut self, line: &str) {
+        if let Some((_, text)) = line.split_once("(os-refresh-config) [") {
+            let Some((_, text)) = text.split_once("] ") else {
+                return;
+            };
+            if let Some(phase) = text.strip_prefix("Starting phase ") {
+                self.phase = Some(phase.to_owned());
+                self.script = None;
+            } else if text.starts_with("Completed phase ") {
+                self.phase = None;
+            } else if let Some((_, status)) = text.split_once("returned non-zero exit status ") {
+                self.exit_code = status
+                    .trim_end_matches("]")
+                    .trim_end_matches('.')
+                    .parse()
+                    .ok();
+            }
+        } else if line.starts_with("dib-run-parts ") && self.exit_code.is_none() {
+            if let Some((_, path)) = line.split_once(" Running ") {
+                self.script = Some(path.to_owned());
+                // What earlier hooks said is of no use to whoever reads about this one.
+                self.tail.clear();
+            } else if line.ends_with(" completed") {
+                self.script = None;
+            }
+        }
+    }
+
+    /// The last words, from the start of the hook that failed.
+    pub(crate) fn tail(&self) -> String {
+        let bytes: Vec<u8> = self.tail.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "dib-run-parts Wed Nov 25 00:08:59 UTC 2026";
+
+    fn orc(text: &str) -> String {
+        format!("[2026-11-25 00:08:59,001] (os-refresh-config) {text}\n")
+    }
+
+    #[test]
+    fn names_the_hook_that_failed() {
+        let mut watch = Watch::default();
+        let mut text = orc("[INFO] Starting phase pre-configure");
+        text += &format!("{DATE} Running /b/pre-configure.d/1-a\nfirst\n{DATE} 1-a completed\n");
+        text += &orc("[INFO] Completed phase pre-configure");
+        text += &orc("[INFO] Starting phase configure");
+        text += &format!("{DATE} Running /b/configure.d/20-f\nboom\n");
+        text += &orc(
+            "[ERROR] during configure phase. [Command '['dib-run-parts', '/b/configure.d']' \
+                      returned non-zero exit status 9.]",
+        );
+        text += &format!("{DATE} Running /b/error.d/1\n{DATE} 1 completed\n");
+        // Pieces end anywhere.
+        for piece in text.as_bytes().chunks(7) {
+            watch.read(piece);
+        }
+        assert_eq!(watch.phase.as_deref(), Some("configure"));
+        assert_eq!(watch.script.as_deref(), Some("/b/configure.d/20-f"));
+        assert_eq!(watch.exit_code, Some(9));
+        assert!(watch.tail().starts_with("boom\n"), "{}", watch.tail());
+    }
+
+    #[test]
+    fn after_a_good_run_nothing_is_named() {
+        let mut watch = Watch::default();
+        watch.read(orc("[INFO] Starting phase configure").as_bytes());
+        watch.read(format!("{DATE} Running /b/configure.d/1\n{DATE} 1 completed\n").as_bytes());
+        watch.read(orc("[INFO] Completed phase configure").as_bytes());
+        assert_eq!(
+            (watch.phase, watch.script, watch.exit_code),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_tail_is_bounded() {
+        let mut watch = Watch::default();
+        watch.read(&[b'x'; TAIL * 3]);
+        assert_eq!(watch.tail().len(), TAIL);
+    }
+}
