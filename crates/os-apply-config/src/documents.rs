@@ -17,10 +17,15 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Value, ApplyError> {
     Ok(Value::Map(all))
 }
 
+/// Whether there is no such file, be it that a directory of its path is none.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
 fn read(path: &Path) -> Result<Option<Value>, ApplyError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_missing(&error) => return Ok(None),
         Err(source) => {
             return Err(ApplyError::OpenMetadata {
                 path: path.to_owned(),
@@ -43,7 +48,7 @@ fn read(path: &Path) -> Result<Option<Value>, ApplyError> {
 pub fn read_list(path: &Path) -> Result<Vec<PathBuf>, ApplyError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
         Err(source) => {
             return Err(ApplyError::OpenMetadata {
                 path: path.to_owned(),

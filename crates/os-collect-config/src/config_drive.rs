@@ -9,20 +9,12 @@ use std::process::{Command, Stdio};
 
 /// The label that marks a config drive.
 const LABEL: &str = "config-2";
-/// Where its tree is shown to machines without block devices.
-const SHOWN: &str = "/run/config-2";
 
 /// Reads files of the config drive.
 #[derive(Debug)]
 pub struct ConfigDrive {
     shown: PathBuf,
     kept: HashMap<String, String>,
-}
-
-impl Default for ConfigDrive {
-    fn default() -> Self {
-        ConfigDrive::shown_at(PathBuf::from(SHOWN))
-    }
 }
 
 impl ConfigDrive {

@@ -85,7 +85,7 @@ impl<'p, 's> Agent<'p, 's> {
                 settings.main_text("cachedir")?.into(),
                 settings.main_text("backup_cachedir")?.into(),
             ),
-            drive: ConfigDrive::default(),
+            drive: ConfigDrive::shown_at(settings.main_text("config_drive")?.into()),
             state: State::default(),
             reports: Reports::default(),
             collectors: settings.texts("DEFAULT", "collectors")?,

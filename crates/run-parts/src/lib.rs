@@ -6,11 +6,13 @@
 //! [`Watch`] (who hears what happens).
 
 mod environment;
+mod program;
 mod report;
 mod run;
 mod select;
 
 pub use environment::{environment_files, source};
+pub use program::main;
 pub use report::{Profile, Stamp, say};
 pub use run::{HookDirectory, Launch, RunError, Timing, Watch, spawn_program, status_code};
 pub use select::{Hooks, NamePattern, PatternError, numeric_order};

@@ -39,6 +39,8 @@ pub(crate) struct Source {
     known: Option<Known>,
     held: Option<JoinHandle<(Duration, Result<Answer, HttpError>)>>,
     unheld: u32,
+    /// Whether the known version has just come by the held request, and no pass has used it yet.
+    fresh: bool,
 }
 
 /// A version of the document.
@@ -100,7 +102,10 @@ impl Source {
                     .map_err(Refusal::unavailable)
                     .and_then(|answer| self.learn(&answer))
                 {
-                    Ok(_) => Held::News,
+                    Ok(_) => {
+                        self.fresh = true;
+                        Held::News
+                    }
                     Err(_) => self.forget(),
                 }
             }
@@ -195,9 +200,10 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
     let Some(address) = source.address.clone() else {
         return Err(Refusal::unavailable("No metadata_url configured."));
     };
+    let fresh = std::mem::take(&mut source.fresh);
     let document = match &source.known {
         // The request that is held open would have brought anything newer.
-        Some(known) if source.held.is_some() => known.document.clone(),
+        Some(known) if fresh || source.held.is_some() => known.document.clone(),
         _ => fetch(source, context.http, &address).await?,
     };
     let keys = context.settings.texts("DEFAULT", "deployment_key")?;

@@ -397,6 +397,14 @@ pub(crate) const TABLE: &[Row] = &[
         &[],
         "CA certificate of the server",
     ),
+    row(
+        MAIN,
+        "config_drive",
+        "--config-drive",
+        Text,
+        &["/run/config-2"],
+        "where the config drive's tree is shown if there is no device",
+    ),
     row(MAIN, "debug", "-d --debug", Switch, &[], "log more"),
     row(
         MAIN,

@@ -1,0 +1,5 @@
+# The program is an input of the build: its digest in the environment makes a changed one a changed image.
+if [ -n "${TRIPLEO_NODE_BINARY:-}" ] && [ -f "$TRIPLEO_NODE_BINARY" ]; then
+    TRIPLEO_NODE_SHA256=$(sha256sum "$TRIPLEO_NODE_BINARY" | cut -d' ' -f1)
+    export TRIPLEO_NODE_BINARY TRIPLEO_NODE_SHA256
+fi
