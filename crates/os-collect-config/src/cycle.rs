@@ -262,16 +262,11 @@ impl<'p, 's> Agent<'p, 's> {
             ));
         }
         if let Some(watch) = watch {
-            let generation = self.generation();
+            let generation = self.state.request.version().unwrap_or_default();
             let code = i64::from(exit_code(status));
             self.reports.put(compose(generation, code, &watch, started));
         }
         Ok(Some(exit_code(status)))
-    }
-
-    /// Which version of the configuration was applied, as the server names it.
-    fn generation(&self) -> Value {
-        Value::from(self.state.request.version().map(str::to_owned))
     }
 
     async fn report(&mut self) {

@@ -71,17 +71,20 @@ fn report_url(url: &str) -> String {
 
 /// Says how a run ended that began at `started`.
 pub(crate) fn compose(
-    generation: Value,
+    generation: &str,
     exit_code: i64,
     watch: &Watch,
     started: SystemTime,
 ) -> Value {
     let failed = exit_code != 0;
-    let text = |text: &Option<String>| Value::from(text.clone().filter(|_| failed));
+    let only_failed = |text: &Option<String>| text.clone().filter(|_| failed);
     object([
-        ("generation", generation),
-        ("phase", text(&watch.phase)),
-        ("script", text(&watch.script)),
+        ("generation", Value::from(generation)),
+        (
+            "phase",
+            Value::from(only_failed(&watch.phase).unwrap_or_default()),
+        ),
+        ("script", Value::from(only_failed(&watch.script))),
         (
             "exit_code",
             Value::from(watch.exit_code.filter(|_| failed).unwrap_or(exit_code)),
@@ -94,15 +97,28 @@ pub(crate) fn compose(
     ])
 }
 
-/// What the run's os-apply-config found changed by hand.
+/// What the run's os-apply-config found changed by hand: `PATH sha256:…`, or `PATH missing`.
 fn drift(path: &Path, started: SystemTime) -> Value {
-    let nothing = Value::List(Vec::new());
     let written = std::fs::metadata(path).and_then(|found| found.modified());
-    if written.is_ok_and(|written| written >= started) {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        return metadata::parse(&text).unwrap_or(nothing);
+    if !written.is_ok_and(|written| written >= started) {
+        return Value::List(Vec::new());
     }
-    nothing
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let found = metadata::parse(&text).unwrap_or(Value::Null);
+    let line = |file: &Value| {
+        let name = file.get("path")?.as_text()?;
+        Some(match file.get("sha256").and_then(Value::as_text) {
+            Some(hash) => format!("{name} sha256:{hash}"),
+            None => format!("{name} missing"),
+        })
+    };
+    let lines: Vec<String> = found
+        .as_list()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(line)
+        .collect();
+    Value::from(lines)
 }
 
 #[cfg(test)]
@@ -119,11 +135,29 @@ mod tests {
     }
 
     #[test]
+    fn drift_of_this_run_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("drift.json");
+        std::fs::write(
+            &path,
+            r#"[{"path":"/a","sha256":"00"},{"path":"/b","sha256":null}]"#,
+        )
+        .unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH;
+        assert_eq!(
+            drift(&path, long_ago).to_json(),
+            r#"["/a sha256:00", "/b missing"]"#
+        );
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        assert_eq!(drift(&path, later).to_json(), "[]");
+    }
+
+    #[test]
     fn a_good_run_names_no_hook() {
         let mut watch = Watch::default();
         watch.read(b"password is x\n");
-        let report = compose(Value::from("7"), 0, &watch, SystemTime::now());
-        let expect = r#"{"generation": "7", "phase": null, "script": null, "exit_code": 0, "tail": "", "drift": []}"#;
+        let report = compose("7", 0, &watch, SystemTime::now());
+        let expect = r#"{"generation": "7", "phase": "", "script": null, "exit_code": 0, "tail": "", "drift": []}"#;
         assert_eq!(report.to_json(), expect);
     }
 }
