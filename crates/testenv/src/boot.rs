@@ -85,7 +85,11 @@ pub fn decide(order: &[Device], media: Option<&Path>, disks: &[PathBuf]) -> Boot
     for device in order {
         let reason = match device {
             Device::Cd => match media.map(|image| (image, has_init(image))) {
-                Some((image, Ok(()))) => return BootPlan::Media { image: image.to_owned() },
+                Some((image, Ok(()))) => {
+                    return BootPlan::Media {
+                        image: image.to_owned(),
+                    };
+                }
                 Some((_, Err(reason))) => reason,
                 None => "no medium inserted".to_owned(),
             },
@@ -104,16 +108,27 @@ pub fn decide(order: &[Device], media: Option<&Path>, disks: &[PathBuf]) -> Boot
 fn has_init(image: &Path) -> Result<(), String> {
     let file = File::open(image).map_err(|error| error.to_string())?;
     let iso = IsoReader::open(file).map_err(|error| error.to_string())?;
-    let found = iso.entries().iter().any(|entry| entry.path == "init" && !entry.is_directory());
-    found.then_some(()).ok_or_else(|| "the medium has no `/init`".to_owned())
+    let found = iso
+        .entries()
+        .iter()
+        .any(|entry| entry.path == "init" && !entry.is_directory());
+    found
+        .then_some(())
+        .ok_or_else(|| "the medium has no `/init`".to_owned())
 }
 
 fn on_disk(disk: &Path) -> Result<BootPlan, String> {
     let file = File::open(disk).map_err(|error| error.to_string())?;
     let table = Gpt::read(&file).map_err(|error| error.to_string())?;
     let (_, root) = root_partition(&table).ok_or("the disk has no root partition")?;
-    let root = Part { offset: root.offset(), size: root.size() };
-    let config_drive = find_config_drive(&table).map(|part| Part { offset: part.offset(), size: part.size() });
+    let root = Part {
+        offset: root.offset(),
+        size: root.size(),
+    };
+    let config_drive = find_config_drive(&table).map(|part| Part {
+        offset: part.offset(),
+        size: part.size(),
+    });
     Ok(BootPlan::Disk {
         disk: disk.to_owned(),
         root,
@@ -129,24 +144,48 @@ pub fn prepare(plan: &BootPlan, directory: &Path) -> Result<Option<Prepared>, La
     match plan {
         BootPlan::Nothing { .. } => Ok(None),
         BootPlan::Media { image } => {
-            let file = File::open(image).map_err(LabError::io(format!("open {}", image.display())))?;
+            let file =
+                File::open(image).map_err(LabError::io(format!("open {}", image.display())))?;
             unpack(file, image, &root)?;
             // systemd-nspawn takes a directory for a root only if it has /usr.
             let usr = root.join("usr");
             fs::create_dir_all(&usr).map_err(LabError::io(format!("make {}", usr.display())))?;
-            Ok(Some(Prepared { root, system: false, config_drive: None }))
+            Ok(Some(Prepared {
+                root,
+                system: false,
+                config_drive: None,
+            }))
         }
-        BootPlan::Disk { disk, root: part, grow, config_drive } => {
+        BootPlan::Disk {
+            disk,
+            root: part,
+            grow,
+            config_drive,
+        } => {
             mount(disk, *part, *grow, &root)?;
             let mut shown = None;
             if let Some(part) = config_drive {
                 let tree = directory.join("config-2");
-                fs::create_dir_all(&tree).map_err(LabError::io(format!("make {}", tree.display())))?;
-                let file = File::open(disk).map_err(LabError::io(format!("open {}", disk.display())))?;
-                unpack(Window { file, part: *part, at: 0 }, disk, &tree)?;
+                fs::create_dir_all(&tree)
+                    .map_err(LabError::io(format!("make {}", tree.display())))?;
+                let file =
+                    File::open(disk).map_err(LabError::io(format!("open {}", disk.display())))?;
+                unpack(
+                    Window {
+                        file,
+                        part: *part,
+                        at: 0,
+                    },
+                    disk,
+                    &tree,
+                )?;
                 shown = Some(tree);
             }
-            Ok(Some(Prepared { root, system: true, config_drive: shown }))
+            Ok(Some(Prepared {
+                root,
+                system: true,
+                config_drive: shown,
+            }))
         }
     }
 }
@@ -159,9 +198,14 @@ fn unpack<R: Read + Seek>(input: R, source: &Path, target: &Path) -> Result<(), 
             said = format!("{said}: {inner}");
             cause = inner.source();
         }
-        LabError::Command { command: format!("reading the ISO image in {}", source.display()), said }
+        LabError::Command {
+            command: format!("reading the ISO image in {}", source.display()),
+            said,
+        }
     };
-    IsoReader::open(input).and_then(|mut iso| iso.extract(target)).map_err(unreadable)
+    IsoReader::open(input)
+        .and_then(|mut iso| iso.extract(target))
+        .map_err(unreadable)
 }
 
 fn mount(disk: &Path, part: Part, grow: Option<bool>, target: &Path) -> Result<(), LabError> {
@@ -175,7 +219,10 @@ fn mount(disk: &Path, part: Part, grow: Option<bool>, target: &Path) -> Result<(
     if grow == Some(true) {
         grow_ext(disk, part)?;
     }
-    run(Command::new("mount").args(["-o", &options]).arg(disk).arg(target))?;
+    run(Command::new("mount")
+        .args(["-o", &options])
+        .arg(disk)
+        .arg(target))?;
     if kind_of(target).as_deref() == Some("xfs") {
         run(Command::new("xfs_growfs").arg("-d").arg(target))?;
     }
@@ -200,9 +247,12 @@ fn grow_ext(disk: &Path, part: Part) -> Result<(), LabError> {
 pub fn release_disks(disks: &Path) -> Result<(), LabError> {
     let devices = fs::read_dir("/sys/block").map_err(LabError::io("read /sys/block"))?;
     for device in devices.flatten() {
-        let backing = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        let backing =
+            fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
         if Path::new(backing.trim_end()).starts_with(disks) {
-            run(Command::new("losetup").arg("--detach").arg(Path::new("/dev").join(device.file_name())))?;
+            run(Command::new("losetup")
+                .arg("--detach")
+                .arg(Path::new("/dev").join(device.file_name())))?;
         }
     }
     Ok(())
@@ -215,7 +265,8 @@ fn wait_released(disk: &Path) -> Result<(), LabError> {
         if Instant::now() > until {
             return Err(LabError::Command {
                 command: format!("starting from {}", disk.display()),
-                said: "a loop device of the host still holds this disk (see `losetup -a`)".to_owned(),
+                said: "a loop device of the host still holds this disk (see `losetup -a`)"
+                    .to_owned(),
             });
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -251,9 +302,10 @@ pub fn clear(directory: &Path) -> Result<(), LabError> {
         run(Command::new("umount").arg(&root))?;
     }
     match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(LabError::io(format!("remove {}", directory.display()))(error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LabError::io(format!(
+            "remove {}",
+            directory.display()
+        ))(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -269,7 +321,9 @@ impl Read for Window {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.part.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
-        let count = self.file.read_at(&mut buffer[..wanted], self.part.offset + self.at)?;
+        let count = self
+            .file
+            .read_at(&mut buffer[..wanted], self.part.offset + self.at)?;
         self.at += count as u64;
         Ok(count)
     }

@@ -39,7 +39,9 @@ impl Groups {
         let text = fs::read_to_string("/proc/self/mountinfo")
             .map_err(LabError::io("read /proc/self/mountinfo"))?;
         let roots = hierarchies(&text).into_iter().map(|root| root.join(lab));
-        Ok(Self { roots: roots.collect() })
+        Ok(Self {
+            roots: roots.collect(),
+        })
     }
 
     /// Makes the group of a machine, empty.
@@ -48,8 +50,10 @@ impl Groups {
         for root in &self.roots {
             let path = root.join(machine);
             remove_tree(&path)?;
-            fs::create_dir_all(&path)
-                .map_err(LabError::io(format!("make the control group {}", path.display())))?;
+            fs::create_dir_all(&path).map_err(LabError::io(format!(
+                "make the control group {}",
+                path.display()
+            )))?;
             limit(root, &path, memory_mib);
             paths.push(path);
         }
@@ -58,14 +62,20 @@ impl Groups {
 
     /// Ends every process of the lab's groups and removes the directories.
     pub fn remove(&self) -> Result<(), LabError> {
-        Group { paths: self.roots.clone() }.remove()
+        Group {
+            paths: self.roots.clone(),
+        }
+        .remove()
     }
 }
 
 impl Group {
     /// The files to which a process writes its id to enter the group.
     pub fn doors(&self) -> Vec<PathBuf> {
-        self.paths.iter().map(|path| path.join("cgroup.procs")).collect()
+        self.paths
+            .iter()
+            .map(|path| path.join("cgroup.procs"))
+            .collect()
     }
 
     /// The processes in the group and below.
@@ -75,7 +85,11 @@ impl Group {
             for directory in tree(path) {
                 let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
                 // 0 stands for a process of another PID namespace.
-                members.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
+                members.extend(
+                    text.lines()
+                        .filter_map(|line| line.parse::<i32>().ok())
+                        .filter(|pid| *pid > 1),
+                );
             }
         }
         members
@@ -129,7 +143,9 @@ fn limit(root: &Path, path: &Path, memory_mib: u64) {
     let bytes = (memory_mib << 20).to_string();
     if root.join("cgroup.controllers").exists() {
         let enable = |directory: Option<&Path>| {
-            directory.is_some_and(|d| fs::write(d.join("cgroup.subtree_control"), "+memory +pids").is_ok())
+            directory.is_some_and(|d| {
+                fs::write(d.join("cgroup.subtree_control"), "+memory +pids").is_ok()
+            })
         };
         let _enabled = enable(root.parent()) && enable(Some(root));
     }
@@ -151,7 +167,10 @@ fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
             continue;
         };
         let mut back = back.split(' ');
-        let (kind, options) = (back.next().unwrap_or_default(), back.nth(1).unwrap_or_default());
+        let (kind, options) = (
+            back.next().unwrap_or_default(),
+            back.nth(1).unwrap_or_default(),
+        );
         let wanted = match kind {
             "cgroup2" => true,
             "cgroup" => options.split(',').any(|option| WANTED.contains(&option)),
@@ -177,7 +196,9 @@ fn tree(path: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
-        let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
+        let below = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
         found.extend(below.map(|entry| entry.path()));
     }
     found
@@ -198,7 +219,10 @@ fn remove_tree(path: &Path) -> Result<(), LabError> {
             // A process that was killed holds its group until the kernel has taken it apart.
             Some(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
             Some(source) => {
-                return Err(LabError::io(format!("remove the control group {}", path.display()))(source));
+                return Err(LabError::io(format!(
+                    "remove the control group {}",
+                    path.display()
+                ))(source));
             }
         }
     }
@@ -217,9 +241,14 @@ mod tests {
 27 24 0:24 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
 28 24 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 ";
-        let paths = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+        let paths = [
+            "/sys/fs/cgroup/cpu",
+            "/sys/fs/cgroup/systemd",
+            "/sys/fs/cgroup/unified",
+        ];
         assert_eq!(hierarchies(hybrid), paths.map(PathBuf::from));
-        let unified = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let unified =
+            "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(hierarchies(unified), [PathBuf::from("/sys/fs/cgroup")]);
     }
 }

@@ -80,7 +80,11 @@ fn reset(text: &str) -> Result<Reset, String> {
 }
 
 /// Does what the command says. `again` is the command line that leads here once more.
-pub fn run(command: &TestenvCommand, again: Vec<OsString>, out: &mut dyn Write) -> Result<(), LabError> {
+pub fn run(
+    command: &TestenvCommand,
+    again: Vec<OsString>,
+    out: &mut dyn Write,
+) -> Result<(), LabError> {
     // Output that nobody reads any more is no reason to stop.
     let mut print = |line: &str| match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) | Err(_) => {}
@@ -102,7 +106,10 @@ pub fn run(command: &TestenvCommand, again: Vec<OsString>, out: &mut dyn Write) 
                 let power = if machine.is_off() { "off" } else { "on" };
                 let macs = machine.macs.join(" ");
                 let snapshot = &machine.snapshot;
-                print(&format!("{}\t{power}\t{}\t{macs}\t{}", snapshot.name, machine.bmc, snapshot.activity));
+                print(&format!(
+                    "{}\t{power}\t{}\t{macs}\t{}",
+                    snapshot.name, machine.bmc, snapshot.activity
+                ));
             }
             Ok(())
         }
@@ -111,10 +118,16 @@ pub fn run(command: &TestenvCommand, again: Vec<OsString>, out: &mut dyn Write) 
             lines.iter().for_each(|line| print(line));
             Ok(())
         }
-        TestenvCommand::Power(args) => Client::new(&args.state.state).power(&args.machine, args.reset),
+        TestenvCommand::Power(args) => {
+            Client::new(&args.state.state).power(&args.machine, args.reset)
+        }
         TestenvCommand::Down(args) => {
             let was_running = Client::new(&args.state).down()?;
-            print(if was_running { "the lab has ended" } else { "no lab was running" });
+            print(if was_running {
+                "the lab has ended"
+            } else {
+                "no lab was running"
+            });
             Ok(())
         }
     }

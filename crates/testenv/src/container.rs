@@ -25,7 +25,8 @@ use crate::error::LabError;
 const RESTART_ASKED: i32 = 133;
 
 /// Enters control groups, then becomes the program: nothing of it may run outside of them.
-const ENTER: &str = r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#;
+const ENTER: &str =
+    r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#;
 
 /// All that starting a machine needs.
 #[derive(Debug)]
@@ -82,7 +83,10 @@ impl Switch {
     pub fn new() -> Result<Self, LabError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| LabError::io("make an event")(error.into()))?;
-        Ok(Self { event, order: Mutex::new(None) })
+        Ok(Self {
+            event,
+            order: Mutex::new(None),
+        })
     }
 
     /// Orders the machine to stop. A later order replaces an earlier one.
@@ -127,22 +131,44 @@ fn wait_for(files: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<(), Lab
 /// The command that starts a machine in `group`.
 fn command(start: &Start<'_>, group: &Group) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", ENTER, "enter"]).args(group.doors()).arg("--");
+    command
+        .args(["-c", ENTER, "enter"])
+        .args(group.doors())
+        .arg("--");
     command.args(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
-    command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--capability=all"]);
-    command.arg("-D").arg(&start.prepared.root).arg("-M").arg(&start.unique_name);
+    command.args([
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        "--capability=all",
+    ]);
+    command
+        .arg("-D")
+        .arg(&start.prepared.root)
+        .arg("-M")
+        .arg(&start.unique_name);
     command.arg(format!("--hostname={}", start.host_name));
     command.arg(format!("--network-namespace-path={}", start.network));
     for (disk, place) in &start.disks {
-        command.arg(format!("--bind={}:{place}", colons(&disk.to_string_lossy())));
+        command.arg(format!(
+            "--bind={}:{place}",
+            colons(&disk.to_string_lossy())
+        ));
     }
     if let Some(tree) = &start.prepared.config_drive {
-        command.arg(format!("--bind-ro={}:/run/config-2", colons(&tree.to_string_lossy())));
+        command.arg(format!(
+            "--bind-ro={}:/run/config-2",
+            colons(&tree.to_string_lossy())
+        ));
     }
     if start.prepared.system {
         // `pipe` would leave systemd without a console; this one is written to, never read.
         command.args(["--boot", "--console=read-only", "--setenv=TERM=dumb"]);
-        command.args(["systemd.journald.forward_to_console=1", "systemd.show_status=error", "systemd.log_color=0"]);
+        command.args([
+            "systemd.journald.forward_to_console=1",
+            "systemd.show_status=error",
+            "systemd.log_color=0",
+        ]);
     } else {
         command.args(["--console=pipe", "/init"]);
     }
@@ -157,11 +183,24 @@ fn colons(path: &str) -> String {
 }
 
 /// Runs a machine to its end.
-pub fn run(start: &Start<'_>, group: &Group, console: &File, switch: &Switch) -> Result<End, LabError> {
-    let copy = || console.try_clone().map(Stdio::from).map_err(LabError::io("open the console"));
+pub fn run(
+    start: &Start<'_>,
+    group: &Group,
+    console: &File,
+    switch: &Switch,
+) -> Result<End, LabError> {
+    let copy = || {
+        console
+            .try_clone()
+            .map(Stdio::from)
+            .map_err(LabError::io("open the console"))
+    };
     let mut command = command(start, group);
     command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
-    let cannot = |source| LabError::Program { program: "systemd-nspawn".to_owned(), source };
+    let cannot = |source| LabError::Program {
+        program: "systemd-nspawn".to_owned(),
+        source,
+    };
     let mut child = command.spawn().map_err(cannot)?;
     let outcome = watch(&mut child, group, switch);
     // Whatever happened, nothing of the machine may stay behind.
@@ -175,7 +214,9 @@ pub fn run(start: &Start<'_>, group: &Group, console: &File, switch: &Switch) ->
         Some(0) => End::Off,
         Some(RESTART_ASKED) => End::Restart,
         Some(status) => End::Hung { status },
-        None => End::Hung { status: status.signal().map_or(-1, |signal| 128 + signal) },
+        None => End::Hung {
+            status: status.signal().map_or(-1, |signal| 128 + signal),
+        },
     })
 }
 

@@ -135,7 +135,11 @@ pub(crate) async fn attend(listener: UnixListener, machines: Vec<Arc<Machine>>, 
     }
 }
 
-async fn converse(mut stream: UnixStream, machines: &[Arc<Machine>], end: &Notify) -> std::io::Result<()> {
+async fn converse(
+    mut stream: UnixStream,
+    machines: &[Arc<Machine>],
+    end: &Notify,
+) -> std::io::Result<()> {
     let (read, mut write) = stream.split();
     let mut lines = tokio::io::BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await? {
@@ -151,16 +155,20 @@ async fn converse(mut stream: UnixStream, machines: &[Arc<Machine>], end: &Notif
 fn answer(request: Request, machines: &[Arc<Machine>], end: &Notify) -> Value {
     let find = |name: &str| {
         let found = machines.iter().find(|machine| machine.spec.name == name);
-        found.ok_or_else(|| LabError::NoMachine { machine: name.to_owned() })
+        found.ok_or_else(|| LabError::NoMachine {
+            machine: name.to_owned(),
+        })
     };
     let outcome = match request {
-        Request::List => Ok(json!({"machines": machines.iter().map(|machine| listed(machine)).collect::<Vec<_>>()})),
+        Request::List => Ok(
+            json!({"machines": machines.iter().map(|machine| listed(machine)).collect::<Vec<_>>()}),
+        ),
         Request::Console { machine, lines } => {
             find(&machine).map(|machine| json!({"lines": last_lines(&machine.console(), lines)}))
         }
-        Request::Power { machine, reset } => {
-            find(&machine).and_then(|machine| machine.reset(reset)).map(|()| json!({"done": true}))
-        }
+        Request::Power { machine, reset } => find(&machine)
+            .and_then(|machine| machine.reset(reset))
+            .map(|()| json!({"done": true})),
         Request::Down => {
             end.notify_one();
             Ok(json!({"done": true}))
@@ -172,7 +180,12 @@ fn answer(request: Request, machines: &[Arc<Machine>], end: &Notify) -> Value {
 fn listed(machine: &Machine) -> Listed {
     Listed {
         snapshot: machine.snapshot(),
-        macs: machine.spec.nics.iter().map(|nic| nic.mac.clone()).collect(),
+        macs: machine
+            .spec
+            .nics
+            .iter()
+            .map(|nic| nic.mac.clone())
+            .collect(),
         bmc: machine.spec.bmc_address.to_string(),
     }
 }
@@ -181,8 +194,15 @@ fn listed(machine: &Machine) -> Listed {
 pub fn last_lines(console: &Path, count: usize) -> Vec<String> {
     let bytes = fs::read(console).unwrap_or_default();
     let text = plain(&String::from_utf8_lossy(&bytes));
-    let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(count)..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect()
 }
 
 /// Removes control sequences of terminals.
@@ -214,19 +234,29 @@ pub struct Client {
 impl Client {
     /// A client of the lab in `state`.
     pub fn new(state: &Path) -> Self {
-        Self { state: fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()) }
+        Self {
+            state: fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()),
+        }
     }
 
     fn ask(&self, request: &Request) -> Result<Value, LabError> {
-        let gone = || LabError::NotRunning { state: self.state.clone() };
+        let gone = || LabError::NotRunning {
+            state: self.state.clone(),
+        };
         let mut stream = BlockingStream::connect(socket_path(&self.state)).map_err(|_| gone())?;
         let line = serde_json::to_string(request).unwrap_or_default();
-        stream.write_all(format!("{line}\n").as_bytes()).map_err(|_| gone())?;
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(|_| gone())?;
         let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).map_err(|_| gone())?;
+        BufReader::new(stream)
+            .read_line(&mut answer)
+            .map_err(|_| gone())?;
         let answer: Value = serde_json::from_str(&answer).map_err(|_| gone())?;
         match answer.get("error").and_then(Value::as_str) {
-            Some(said) => Err(LabError::Refused { said: said.to_owned() }),
+            Some(said) => Err(LabError::Refused {
+                said: said.to_owned(),
+            }),
             None => Ok(answer),
         }
     }
@@ -234,13 +264,18 @@ impl Client {
     /// The machines.
     pub fn list(&self) -> Result<Vec<Listed>, LabError> {
         let answer = self.ask(&Request::List)?;
-        serde_json::from_value(answer["machines"].clone())
-            .map_err(|error| LabError::Refused { said: error.to_string() })
+        serde_json::from_value(answer["machines"].clone()).map_err(|error| LabError::Refused {
+            said: error.to_string(),
+        })
     }
 
     /// Does something to a machine's power, as a finger on its button.
     pub fn power(&self, machine: &str, reset: Reset) -> Result<(), LabError> {
-        self.ask(&Request::Power { machine: machine.to_owned(), reset }).map(|_| ())
+        self.ask(&Request::Power {
+            machine: machine.to_owned(),
+            reset,
+        })
+        .map(|_| ())
     }
 
     /// The last lines of a machine's console; also those of a lab that has ended.
@@ -249,15 +284,23 @@ impl Client {
         if path.exists() {
             return Ok(last_lines(&path, lines));
         }
-        let answer = self.ask(&Request::Console { machine: machine.to_owned(), lines })?;
+        let answer = self.ask(&Request::Console {
+            machine: machine.to_owned(),
+            lines,
+        })?;
         Ok(serde_json::from_value(answer["lines"].clone()).unwrap_or_default())
     }
 
     /// Addresses and password for whoever enrols the machines.
     pub fn directory(&self) -> Result<Directory, LabError> {
         let path = self.state.join("lab.json");
-        let text = fs::read(&path).map_err(|_| LabError::NotRunning { state: self.state.clone() })?;
-        serde_json::from_slice(&text).map_err(|error| LabError::Specification { path, reason: error.to_string() })
+        let text = fs::read(&path).map_err(|_| LabError::NotRunning {
+            state: self.state.clone(),
+        })?;
+        serde_json::from_slice(&text).map_err(|error| LabError::Specification {
+            path,
+            reason: error.to_string(),
+        })
     }
 
     /// Ends the lab and removes what it left: control groups and sockets. Disks and consoles stay.
@@ -271,7 +314,9 @@ impl Client {
         let until = Instant::now() + ENDING;
         while lock(&self.state)?.is_none() {
             if Instant::now() > until {
-                return Err(LabError::Running { state: self.state.clone() });
+                return Err(LabError::Running {
+                    state: self.state.clone(),
+                });
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -22,7 +22,10 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).field("password", &"***").finish()
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("password", &"***")
+            .finish()
     }
 }
 
@@ -48,7 +51,10 @@ impl Credentials {
                 reason: error.to_string(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = Self { username: "admin".to_owned(), password: secret() };
+                let made = Self {
+                    username: "admin".to_owned(),
+                    password: secret(),
+                };
                 write_private(&path, &serde_json::to_vec(&made).unwrap_or_default())?;
                 Ok(made)
             }
@@ -68,6 +74,8 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), LabError> {
         .mode(0o600)
         .open(&beside)
         .map_err(cannot())?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(cannot())?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(cannot())?;
     std::fs::rename(&beside, path).map_err(cannot())
 }

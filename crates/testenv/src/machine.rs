@@ -139,7 +139,13 @@ impl Machine {
             switch: None,
             activity: "off".to_owned(),
         };
-        let machine = Self { number, spec, lab: Arc::clone(lab), state: Mutex::new(state), moved: Condvar::new() };
+        let machine = Self {
+            number,
+            spec,
+            lab: Arc::clone(lab),
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+        };
         for (index, disk) in machine.spec.disks.iter().enumerate() {
             make_disk(&machine.disk(index), disk.size_mib << 20)?;
         }
@@ -152,7 +158,10 @@ impl Machine {
 
     /// The file that holds a disk.
     pub fn disk(&self, index: usize) -> PathBuf {
-        self.lab.state.join("disks").join(format!("{}-disk{index}.raw", self.spec.name))
+        self.lab
+            .state
+            .join("disks")
+            .join(format!("{}-disk{index}.raw", self.spec.name))
     }
 
     /// The file that the console is written to.
@@ -162,13 +171,20 @@ impl Machine {
 
     /// Where the copy of an inserted image lies.
     pub fn media_file(&self) -> PathBuf {
-        self.lab.state.join("media").join(format!("{}.iso", self.spec.name))
+        self.lab
+            .state
+            .join("media")
+            .join(format!("{}.iso", self.spec.name))
     }
 
     /// The machine at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state();
-        Snapshot { name: self.spec.name.clone(), power: state.power, activity: state.activity.clone() }
+        Snapshot {
+            name: self.spec.name.clone(),
+            power: state.power,
+            activity: state.activity.clone(),
+        }
     }
 
     /// The power state.
@@ -240,7 +256,10 @@ impl Machine {
     pub fn wait_off(&self) {
         let mut state = self.state();
         while state.switch.is_some() {
-            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .moved
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -251,7 +270,10 @@ impl Machine {
             let again = match outcome {
                 Ok(end) => self.goes_on(end, &switch),
                 Err(error) => {
-                    self.say(&format!("the machine cannot start: {}", with_causes(&error)));
+                    self.say(&format!(
+                        "the machine cannot start: {}",
+                        with_causes(&error)
+                    ));
                     tracing::error!(machine = %self.spec.name, error = %with_causes(&error), "a machine cannot start");
                     self.hang("cannot start", &switch)
                 }
@@ -280,7 +302,9 @@ impl Machine {
             End::Restart => true,
             End::Stopped { again } => again,
             End::Hung { status } => {
-                self.say(&format!("the first process of the machine ended with status {status}"));
+                self.say(&format!(
+                    "the first process of the machine ended with status {status}"
+                ));
                 return self.hang("its first process has failed", switch);
             }
         };
@@ -321,14 +345,23 @@ impl Machine {
         cleared.and(unplugged).map(|()| end)
     }
 
-    fn run_plan(&self, plan: &BootPlan, directory: &Path, switch: &Switch) -> Result<End, LabError> {
+    fn run_plan(
+        &self,
+        plan: &BootPlan,
+        directory: &Path,
+        switch: &Switch,
+    ) -> Result<End, LabError> {
         let Some(prepared) = prepare(plan, directory)? else {
             return Ok(End::Off);
         };
-        let group = self.lab.groups.make(&self.spec.name, self.spec.memory_mib)?;
+        let group = self
+            .lab
+            .groups
+            .make(&self.spec.name, self.spec.memory_mib)?;
         // The disk that holds the running system is not shown: nothing may write below a mounted file system.
         let first = usize::from(prepared.system);
-        let disks = (first..self.spec.disks.len()).map(|index| (self.disk(index), format!("/dev/disk{index}")));
+        let disks = (first..self.spec.disks.len())
+            .map(|index| (self.disk(index), format!("/dev/disk{index}")));
         let start = Start {
             unique_name: format!("{}-{}", self.lab.id, self.spec.name),
             host_name: &self.spec.name,
@@ -336,7 +369,12 @@ impl Machine {
             network: plug(&self.lab.specification, self.number, &self.spec)?,
             disks: disks.collect(),
         };
-        self.state().activity = if prepared.system { "running from Hdd" } else { "running from Cd" }.to_owned();
+        self.state().activity = if prepared.system {
+            "running from Hdd"
+        } else {
+            "running from Cd"
+        }
+        .to_owned();
         let console = self.open_console()?;
         let end = run(&start, &group, &console, switch);
         group.remove()?;
@@ -358,8 +396,14 @@ impl Machine {
             order.retain(|other| *other != device);
             order.insert(0, device);
         }
-        let disks: Vec<_> = (0..self.spec.disks.len()).map(|index| self.disk(index)).collect();
-        decide(&order, media.as_ref().map(|media| media.file.as_path()), &disks)
+        let disks: Vec<_> = (0..self.spec.disks.len())
+            .map(|index| self.disk(index))
+            .collect();
+        decide(
+            &order,
+            media.as_ref().map(|media| media.file.as_path()),
+            &disks,
+        )
     }
 
     fn open_console(&self) -> Result<File, LabError> {
@@ -369,12 +413,18 @@ impl Machine {
         if long {
             File::create(&path).map_err(cannot())?;
         }
-        File::options().create(true).append(true).open(&path).map_err(cannot())
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(cannot())
     }
 
     /// Writes a line of the firmware to the console.
     fn say(&self, words: &str) {
-        let said = self.open_console().map(|mut file| writeln!(file, "[{}] {words}", self.spec.name));
+        let said = self
+            .open_console()
+            .map(|mut file| writeln!(file, "[{}] {words}", self.spec.name));
         if !matches!(said, Ok(Ok(()))) {
             tracing::warn!(machine = %self.spec.name, words, "the console cannot be written");
         }

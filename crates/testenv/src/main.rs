@@ -14,9 +14,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let arguments = Arguments::parse();
-    match run(&arguments.command, std::env::args_os().collect(), &mut std::io::stdout()) {
+    match run(
+        &arguments.command,
+        std::env::args_os().collect(),
+        &mut std::io::stdout(),
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let hint = error.hint();

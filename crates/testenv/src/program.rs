@@ -35,7 +35,11 @@ fn finish(command: &mut Command, input: Option<&str>) -> Result<String, LabError
         source,
     };
     command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(cannot)?;
@@ -51,13 +55,20 @@ fn finish(command: &mut Command, input: Option<&str>) -> Result<String, LabError
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let mut line = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    let mut line = words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ");
     if let Some(input) = input {
         line.push_str(": ");
         line.push_str(&input.trim_end().replace('\n', "; "));
     }
     Err(LabError::Command {
         command: line,
-        said: if said.is_empty() { output.status.to_string() } else { said },
+        said: if said.is_empty() {
+            output.status.to_string()
+        } else {
+            said
+        },
     })
 }

@@ -61,8 +61,11 @@ impl FromStr for Inherited {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let pair = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        let (operator, lock) = pair.ok_or_else(|| "two file descriptors, separated by a comma".to_owned())?;
+        let pair = text
+            .split_once(',')
+            .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let (operator, lock) =
+            pair.ok_or_else(|| "two file descriptors, separated by a comma".to_owned())?;
         Ok(Self { operator, lock })
     }
 }
@@ -104,7 +107,12 @@ fn open_state(state: &Path) -> Result<PathBuf, LabError> {
 pub(crate) fn lock(state: &Path) -> Result<Option<File>, LabError> {
     let path = state.join("lock");
     let cannot = || LabError::io(format!("lock {}", path.display()));
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot())?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(cannot())?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -122,7 +130,9 @@ fn enter(settings: &Settings) -> Result<Infallible, LabError> {
         run(Command::new(program).arg(if program == "ip" { "-V" } else { "--version" }))?;
     }
     let state = open_state(&settings.state)?;
-    let lock = lock(&state)?.ok_or_else(|| LabError::Running { state: state.clone() })?;
+    let lock = lock(&state)?.ok_or_else(|| LabError::Running {
+        state: state.clone(),
+    })?;
     // What an earlier lab that was killed could not remove.
     Groups::of(&lab_id(&state))?.remove()?;
     release_disks(&state.join("disks"))?;
@@ -132,26 +142,51 @@ fn enter(settings: &Settings) -> Result<Infallible, LabError> {
         Some(name) if name.components().count() == 1 => Path::new("/run/netns").join(name),
         Some(path) => path.clone(),
     };
-    let operator = File::open(&namespace)
-        .map_err(LabError::io(format!("open the operator's network namespace {}", namespace.display())))?;
+    let operator = File::open(&namespace).map_err(LabError::io(format!(
+        "open the operator's network namespace {}",
+        namespace.display()
+    )))?;
     for file in [&operator, &lock] {
-        fcntl_setfd(file, FdFlags::empty()).map_err(|error| LabError::io("pass a file on")(error.into()))?;
+        fcntl_setfd(file, FdFlags::empty())
+            .map_err(|error| LabError::io("pass a file on")(error.into()))?;
     }
     if settings.die_with_starter {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
             .map_err(|error| LabError::io("bind the lab to its starter")(error.into()))?;
     }
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.args([
+        "--mount",
+        "--pid",
+        "--net",
+        "--ipc",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]);
     command.args(&settings.again);
-    command.arg("--inside").arg(format!("{},{}", operator.as_raw_fd(), lock.as_raw_fd()));
-    Err(LabError::Program { program: "unshare".to_owned(), source: command.exec() })
+    command
+        .arg("--inside")
+        .arg(format!("{},{}", operator.as_raw_fd(), lock.as_raw_fd()));
+    Err(LabError::Program {
+        program: "unshare".to_owned(),
+        source: command.exec(),
+    })
 }
 
 /// The second stage: everything of the lab.
-fn live(settings: &Settings, inherited: Inherited, ready: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+fn live(
+    settings: &Settings,
+    inherited: Inherited,
+    ready: &mut dyn FnMut(&str),
+) -> Result<(), LabError> {
     if std::process::id() != 1 {
         return Err(LabError::NotInside);
+    }
+    // The client that fetches media needs it; only an earlier call of ours could have set one.
+    match rustls::crypto::ring::default_provider().install_default() {
+        Ok(()) | Err(_) => {}
     }
     let specification = Specification::read(&settings.specification)?;
     let state = open_state(&settings.state)?;
@@ -159,10 +194,18 @@ fn live(settings: &Settings, inherited: Inherited, ready: &mut dyn FnMut(&str)) 
     run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"]))?;
     fs::create_dir_all("/run/testenv").map_err(LabError::io("make /run/testenv"))?;
     let credentials = Credentials::of(&state)?;
-    network::connect(&specification, &format!("/proc/1/fd/{}", inherited.operator))?;
+    network::connect(
+        &specification,
+        &format!("/proc/1/fd/{}", inherited.operator),
+    )?;
     let id = lab_id(&state);
     let groups = Groups::of(&id)?;
-    let lab = Arc::new(Lab { id, state, specification, groups });
+    let lab = Arc::new(Lab {
+        id,
+        state,
+        specification,
+        groups,
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -174,14 +217,24 @@ fn live(settings: &Settings, inherited: Inherited, ready: &mut dyn FnMut(&str)) 
 }
 
 /// Serves controllers and the control socket until the end is asked for, then switches all machines off.
-async fn attend(lab: &Arc<Lab>, credentials: &Credentials, ready: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+async fn attend(
+    lab: &Arc<Lab>,
+    credentials: &Credentials,
+    ready: &mut dyn FnMut(&str),
+) -> Result<(), LabError> {
     let count = lab.specification.machines.len();
-    let machines: Vec<_> = (0..count).map(|number| Machine::new(lab, number)).collect::<Result<_, _>>()?;
+    let machines: Vec<_> = (0..count)
+        .map(|number| Machine::new(lab, number))
+        .collect::<Result<_, _>>()?;
     let bmc = &lab.specification.bmc;
     let mut controllers: Vec<Listening> = Vec::new();
     for machine in &machines {
         let controller = Controller::new(Arc::clone(machine), credentials.clone());
-        controllers.push(controller.listen(machine.spec.bmc_address, bmc.port(), bmc.tls).await?);
+        controllers.push(
+            controller
+                .listen(machine.spec.bmc_address, bmc.port(), bmc.tls)
+                .await?,
+        );
     }
     let end = Arc::new(Notify::new());
     let socket = control::listen(&lab.state)?;
@@ -198,7 +251,10 @@ async fn attend(lab: &Arc<Lab>, credentials: &Credentials, ready: &mut dyn FnMut
     tokio::spawn(control::attend(socket, machines.clone(), Arc::clone(&end)));
     let mut terminate = signal(SignalKind::terminate()).map_err(LabError::io("take signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(LabError::io("take signals"))?;
-    ready(&format!("testenv ready: {count} machines, state {}", lab.state.display()));
+    ready(&format!(
+        "testenv ready: {count} machines, state {}",
+        lab.state.display()
+    ));
     tokio::select! {
         () = end.notified() => {}
         _ = terminate.recv() => {}
@@ -219,5 +275,9 @@ async fn put_away(lab: &Arc<Lab>, machines: &[Arc<Machine>]) -> Result<(), LabEr
         control::remove(&lab.state);
         lab.groups.remove()
     });
-    ended.await.unwrap_or_else(|error| Err(LabError::io("end the machines")(std::io::Error::other(error))))
+    ended.await.unwrap_or_else(|error| {
+        Err(LabError::io("end the machines")(std::io::Error::other(
+            error,
+        )))
+    })
 }

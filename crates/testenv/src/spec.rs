@@ -278,19 +278,40 @@ mod tests {
         let said = serde_json::from_value::<Specification>(value)
             .map_err(|error| error.to_string())
             .and_then(|spec| spec.check());
-        assert!(said.as_ref().is_err_and(|said| said.contains(expect)), "{said:?}");
+        assert!(
+            said.as_ref().is_err_and(|said| said.contains(expect)),
+            "{said:?}"
+        );
     }
 
     #[test]
     fn contradictions_are_named() {
         let spec: Specification = serde_json::from_value(good()).expect("parses");
         spec.check().expect("is good");
-        assert_eq!(spec.bmc.url(spec.machines[0].bmc_address), "http://172.16.9.11:8000");
-        check(|v| v["machines"][0]["nics"][0]["bridge"] = "x".into(), "bridge `x`");
-        check(|v| v["machines"][0]["nics"][0]["mac"] = "53:54:00:00:00:01".into(), "no hardware address");
-        check(|v| v["machines"][0]["nics"] = serde_json::json!([]), "one or two nics");
-        check(|v| v["machines"][0]["colour"] = 1.into(), "unknown field `colour`");
-        check(|v| v["bridges"][0]["name"] = "a-name-far-too-long".into(), "1 to 15");
+        assert_eq!(
+            spec.bmc.url(spec.machines[0].bmc_address),
+            "http://172.16.9.11:8000"
+        );
+        check(
+            |v| v["machines"][0]["nics"][0]["bridge"] = "x".into(),
+            "bridge `x`",
+        );
+        check(
+            |v| v["machines"][0]["nics"][0]["mac"] = "53:54:00:00:00:01".into(),
+            "no hardware address",
+        );
+        check(
+            |v| v["machines"][0]["nics"] = serde_json::json!([]),
+            "one or two nics",
+        );
+        check(
+            |v| v["machines"][0]["colour"] = 1.into(),
+            "unknown field `colour`",
+        );
+        check(
+            |v| v["bridges"][0]["name"] = "a-name-far-too-long".into(),
+            "1 to 15",
+        );
         check(
             |v| {
                 let again = v["machines"][0].clone();

@@ -29,25 +29,35 @@ fn object(body: &Bytes) -> Result<Map<String, Value>, Refusal> {
 /// A word of an enumeration.
 fn word<T: DeserializeOwned>(value: &Value, property: &str) -> Result<T, Refusal> {
     serde_json::from_value(value.clone()).map_err(|_| {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         Refusal::value(&shown, property)
     })
 }
 
 fn is_system(controller: &Controller, id: &str, uri: &Uri) -> Result<(), Refusal> {
     let known = controller.machine.spec.uuid.to_string() == id;
-    known.then_some(()).ok_or_else(|| Refusal::missing(uri.path()))
+    known
+        .then_some(())
+        .ok_or_else(|| Refusal::missing(uri.path()))
 }
 
 fn is_drive(manager: &str, slot: &str, uri: &Uri) -> Result<(), Refusal> {
     let known = manager == super::resources::MANAGER && slot == "Cd";
-    known.then_some(()).ok_or_else(|| Refusal::missing(uri.path()))
+    known
+        .then_some(())
+        .ok_or_else(|| Refusal::missing(uri.path()))
 }
 
 /// Opens a session.
 pub async fn open_session(State(controller): Shared, body: Bytes) -> Result<Response, Refusal> {
     let body = object(&body)?;
-    let text = |name: &str| body.get(name).and_then(Value::as_str).ok_or_else(|| Refusal::lacking(name));
+    let text = |name: &str| {
+        body.get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(|| Refusal::lacking(name))
+    };
     if !controller.knows(text("UserName")?, text("Password")?) {
         return Err(Refusal::unauthorized());
     }
@@ -65,7 +75,9 @@ pub async fn close_session(
     uri: Uri,
 ) -> Result<StatusCode, Refusal> {
     let closed = controller.sessions.close(&id);
-    closed.then_some(StatusCode::NO_CONTENT).ok_or_else(|| Refusal::missing(uri.path()))
+    closed
+        .then_some(StatusCode::NO_CONTENT)
+        .ok_or_else(|| Refusal::missing(uri.path()))
 }
 
 /// Changes the boot override.
@@ -80,7 +92,10 @@ pub async fn change_system(
     if let Some(other) = body.keys().find(|key| *key != "Boot") {
         return Err(Refusal::read_only(other));
     }
-    let boot = body.get("Boot").and_then(Value::as_object).ok_or_else(|| Refusal::lacking("Boot"))?;
+    let boot = body
+        .get("Boot")
+        .and_then(Value::as_object)
+        .ok_or_else(|| Refusal::lacking("Boot"))?;
     let mut wanted = controller.machine.boot_override();
     for (property, value) in boot {
         match property.as_str() {
@@ -109,9 +124,14 @@ pub async fn reset(
 ) -> Result<StatusCode, Refusal> {
     is_system(&controller, &id, &uri)?;
     let body = object(&body)?;
-    let kind = body.get("ResetType").ok_or_else(|| Refusal::lacking("ResetType"))?;
+    let kind = body
+        .get("ResetType")
+        .ok_or_else(|| Refusal::lacking("ResetType"))?;
     let kind: Reset = word(kind, "ResetType")?;
-    controller.machine.reset(kind).map_err(|error| Refusal::internal(&with_causes(&error)))?;
+    controller
+        .machine
+        .reset(kind)
+        .map_err(|error| Refusal::internal(&with_causes(&error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -124,7 +144,10 @@ pub async fn insert_media(
 ) -> Result<StatusCode, Refusal> {
     is_drive(&manager, &slot, &uri)?;
     let body = object(&body)?;
-    let url = body.get("Image").and_then(Value::as_str).ok_or_else(|| Refusal::lacking("Image"))?;
+    let url = body
+        .get("Image")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refusal::lacking("Image"))?;
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(Refusal::value(url, "Image"));
     }
@@ -137,8 +160,13 @@ pub async fn insert_media(
     let file = controller.machine.media_file();
     // The query of the address may carry a secret; it is not repeated.
     let shown = url.split_once('?').map_or(url, |(front, _)| front);
-    fetch(url, &file).await.map_err(|why| Refusal::unreachable(shown, &why))?;
-    controller.machine.set_media(Some(Media { url: url.to_owned(), file }));
+    fetch(url, &file)
+        .await
+        .map_err(|why| Refusal::unreachable(shown, &why))?;
+    controller.machine.set_media(Some(Media {
+        url: url.to_owned(),
+        file,
+    }));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,25 +17,45 @@ pub struct Refusal {
 impl Refusal {
     fn new(status: StatusCode, id: &'static str, message: String, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
-        Self { status, id, message, arguments }
+        Self {
+            status,
+            id,
+            message,
+            arguments,
+        }
     }
 
     /// No or wrong credentials.
     pub fn unauthorized() -> Self {
         let message = "The request lacks valid authentication credentials.".to_owned();
-        Self::new(StatusCode::UNAUTHORIZED, "InsufficientPrivilege", message, &[])
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "InsufficientPrivilege",
+            message,
+            &[],
+        )
     }
 
     /// There is no such resource.
     pub fn missing(path: &str) -> Self {
         let message = format!("The resource at the URI '{path}' was not found.");
-        Self::new(StatusCode::NOT_FOUND, "ResourceMissingAtURI", message, &[path])
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "ResourceMissingAtURI",
+            message,
+            &[path],
+        )
     }
 
     /// The resource does not know this method.
     pub fn method() -> Self {
         let message = "The HTTP method is not allowed on this resource.".to_owned();
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "OperationNotAllowed", message, &[])
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "OperationNotAllowed",
+            message,
+            &[],
+        )
     }
 
     /// The body is not JSON, or not an object.
@@ -47,25 +67,45 @@ impl Refusal {
     /// A parameter is missing.
     pub fn lacking(property: &str) -> Self {
         let message = format!("The property '{property}' is required and is not in the request.");
-        Self::new(StatusCode::BAD_REQUEST, "PropertyMissing", message, &[property])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "PropertyMissing",
+            message,
+            &[property],
+        )
     }
 
     /// A value is not one of those allowed.
     pub fn value(value: &str, property: &str) -> Self {
         let message = format!("The value '{value}' for the property '{property}' is not allowed.");
-        Self::new(StatusCode::BAD_REQUEST, "PropertyValueNotInList", message, &[value, property])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "PropertyValueNotInList",
+            message,
+            &[value, property],
+        )
     }
 
     /// A property cannot be changed.
     pub fn read_only(property: &str) -> Self {
         let message = format!("The property '{property}' is unknown or cannot be changed.");
-        Self::new(StatusCode::BAD_REQUEST, "PropertyNotWritable", message, &[property])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "PropertyNotWritable",
+            message,
+            &[property],
+        )
     }
 
     /// An image cannot be fetched.
     pub fn unreachable(url: &str, why: &str) -> Self {
         let message = format!("The image at '{url}' cannot be fetched: {why}.");
-        Self::new(StatusCode::BAD_REQUEST, "CouldNotEstablishConnection", message, &[url])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "CouldNotEstablishConnection",
+            message,
+            &[url],
+        )
     }
 
     /// The drive is in use.
@@ -76,7 +116,12 @@ impl Refusal {
 
     /// The lab failed.
     pub fn internal(why: &str) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("The request failed: {why}."), &[])
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            format!("The request failed: {why}."),
+            &[],
+        )
     }
 }
 

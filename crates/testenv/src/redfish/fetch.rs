@@ -22,20 +22,34 @@ pub async fn fetch(url: &str, target: &Path) -> Result<(), String> {
         .tls_danger_accept_invalid_certs(true)
         .build()
         .map_err(|error| causes(&error))?;
-    let response = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+    let response = client
+        .get(url)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status);
     let mut response = response.map_err(|error| causes(&error.without_url()))?;
     let beside = target.with_extension("part");
-    let mut file = tokio::fs::File::create(&beside).await.map_err(|error| causes(&error))?;
+    let mut file = tokio::fs::File::create(&beside)
+        .await
+        .map_err(|error| causes(&error))?;
     let mut size = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| causes(&error.without_url()))?
+    {
         size += chunk.len() as u64;
         if size > LARGEST {
             return Err("it is too large".to_owned());
         }
-        file.write_all(&chunk).await.map_err(|error| causes(&error))?;
+        file.write_all(&chunk)
+            .await
+            .map_err(|error| causes(&error))?;
     }
     file.flush().await.map_err(|error| causes(&error))?;
-    tokio::fs::rename(&beside, target).await.map_err(|error| causes(&error))
+    tokio::fs::rename(&beside, target)
+        .await
+        .map_err(|error| causes(&error))
 }
 
 fn causes(error: &dyn Error) -> String {

@@ -48,22 +48,40 @@ pub struct Listening {
 impl Controller {
     /// The controller of `machine`.
     pub fn new(machine: Arc<Machine>, credentials: Credentials) -> Self {
-        Self { machine, credentials, sessions: Sessions::default() }
+        Self {
+            machine,
+            credentials,
+            sessions: Sessions::default(),
+        }
     }
 
     /// Starts to listen.
-    pub async fn listen(self, address: IpAddr, port: u16, tls: bool) -> Result<Listening, LabError> {
+    pub async fn listen(
+        self,
+        address: IpAddr,
+        port: u16,
+        tls: bool,
+    ) -> Result<Listening, LabError> {
         let place = SocketAddr::new(address, port);
         let name = self.machine.spec.name.clone();
         let listener = TcpListener::bind(place)
             .await
-            .map_err(LabError::io(format!("listen at {place} for the controller of machine `{name}`")))?;
-        Ok(Listening { router: router(Arc::new(self)), listener, tls, address })
+            .map_err(LabError::io(format!(
+                "listen at {place} for the controller of machine `{name}`"
+            )))?;
+        Ok(Listening {
+            router: router(Arc::new(self)),
+            listener,
+            tls,
+            address,
+        })
     }
 
     fn knows(&self, user: &str, password: &str) -> bool {
         let user = user.as_bytes().ct_eq(self.credentials.username.as_bytes());
-        let password = password.as_bytes().ct_eq(self.credentials.password.as_bytes());
+        let password = password
+            .as_bytes()
+            .ct_eq(self.credentials.password.as_bytes());
         (user & password).into()
     }
 
@@ -72,10 +90,16 @@ impl Controller {
         if let Some(token) = headers.get("x-auth-token") {
             return token.to_str().is_ok_and(|token| self.sessions.has(token));
         }
-        let basic = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
-        let decoded = basic.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+        let basic = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let decoded =
+            basic.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
         let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-        text.is_some_and(|text| text.split_once(':').is_some_and(|(user, password)| self.knows(user, password)))
+        text.is_some_and(|text| {
+            text.split_once(':')
+                .is_some_and(|(user, password)| self.knows(user, password))
+        })
     }
 }
 
@@ -94,15 +118,33 @@ fn router(controller: Arc<Controller>) -> Router {
     let system = "/redfish/v1/Systems/{system}";
     let media = "/redfish/v1/Managers/{manager}/VirtualMedia/{slot}";
     Router::new()
-        .route("/redfish/v1/SessionService/Sessions", get(resources::show).post(actions::open_session))
-        .route("/redfish/v1/SessionService/Sessions/{id}", get(resources::show).delete(actions::close_session))
+        .route(
+            "/redfish/v1/SessionService/Sessions",
+            get(resources::show).post(actions::open_session),
+        )
+        .route(
+            "/redfish/v1/SessionService/Sessions/{id}",
+            get(resources::show).delete(actions::close_session),
+        )
         .route(system, get(resources::show).patch(actions::change_system))
-        .route(&format!("{system}/Actions/ComputerSystem.Reset"), post(actions::reset))
-        .route(&format!("{media}/Actions/VirtualMedia.InsertMedia"), post(actions::insert_media))
-        .route(&format!("{media}/Actions/VirtualMedia.EjectMedia"), post(actions::eject_media))
+        .route(
+            &format!("{system}/Actions/ComputerSystem.Reset"),
+            post(actions::reset),
+        )
+        .route(
+            &format!("{media}/Actions/VirtualMedia.InsertMedia"),
+            post(actions::insert_media),
+        )
+        .route(
+            &format!("{media}/Actions/VirtualMedia.EjectMedia"),
+            post(actions::eject_media),
+        )
         .fallback(resources::show)
         .method_not_allowed_fallback(async || Refusal::method())
-        .layer(middleware::from_fn_with_state(Arc::clone(&controller), gate))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&controller),
+            gate,
+        ))
         .with_state(controller)
 }
 
@@ -116,14 +158,19 @@ async fn gate(State(controller): State<Arc<Controller>>, request: Request, next:
         next.run(request).await
     } else {
         let mut response = Refusal::unauthorized().into_response();
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bmc\""));
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"bmc\""),
+        );
         response
     };
-    response.headers_mut().insert("odata-version", HeaderValue::from_static("4.0"));
+    response
+        .headers_mut()
+        .insert("odata-version", HeaderValue::from_static("4.0"));
     if response.status() != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
 }

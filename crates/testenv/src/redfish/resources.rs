@@ -25,7 +25,11 @@ pub async fn show(
     if method != Method::GET && method != Method::HEAD {
         return Err(Refusal::method());
     }
-    let path: Vec<_> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    let path: Vec<_> = uri
+        .path()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
     let Some(("redfish", path)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
         return Err(missing());
     };
@@ -35,18 +39,28 @@ pub async fn show(
         [] => Some(json!({"v1": "/redfish/v1/"})),
         ["v1"] => Some(root(machine)),
         ["v1", "SessionService"] => Some(session_service()),
-        ["v1", "SessionService", "Sessions"] => {
-            Some(collection("SessionService/Sessions", "SessionCollection", &controller.sessions.ids()))
-        }
+        ["v1", "SessionService", "Sessions"] => Some(collection(
+            "SessionService/Sessions",
+            "SessionCollection",
+            &controller.sessions.ids(),
+        )),
         ["v1", "SessionService", "Sessions", wanted] => {
             let open = controller.sessions.ids().iter().any(|id| id == wanted);
             open.then(|| session(wanted, &controller.credentials.username))
         }
         ["v1", "Systems"] => Some(collection("Systems", "ComputerSystemCollection", &[id])),
         ["v1", "Systems", wanted, below @ ..] if *wanted == id => below_system(machine, below),
-        ["v1", "Managers"] => Some(collection("Managers", "ManagerCollection", &[MANAGER.to_owned()])),
+        ["v1", "Managers"] => Some(collection(
+            "Managers",
+            "ManagerCollection",
+            &[MANAGER.to_owned()],
+        )),
         ["v1", "Managers", MANAGER, below @ ..] => below_manager(machine, below),
-        ["v1", "Chassis"] => Some(collection("Chassis", "ChassisCollection", &[MANAGER.to_owned()])),
+        ["v1", "Chassis"] => Some(collection(
+            "Chassis",
+            "ChassisCollection",
+            &[MANAGER.to_owned()],
+        )),
         ["v1", "Chassis", MANAGER] => Some(chassis(machine)),
         _ => None,
     };
@@ -112,13 +126,23 @@ fn session_service() -> Value {
         "Status": healthy(),
         "Sessions": link("SessionService/Sessions"),
     });
-    resource("SessionService", "SessionService.v1_1_8.SessionService", "Session Service", more)
+    resource(
+        "SessionService",
+        "SessionService.v1_1_8.SessionService",
+        "Session Service",
+        more,
+    )
 }
 
 /// A session.
 pub fn session(id: &str, user: &str) -> Value {
     let path = format!("SessionService/Sessions/{id}");
-    resource(&path, "Session.v1_5_0.Session", "User Session", json!({"UserName": user}))
+    resource(
+        &path,
+        "Session.v1_5_0.Session",
+        "User Session",
+        json!({"UserName": user}),
+    )
 }
 
 /// The machine.
@@ -126,8 +150,14 @@ pub fn system(machine: &Machine) -> Value {
     let spec = &machine.spec;
     let path = format!("Systems/{}", spec.uuid);
     let boot = machine.boot_override();
-    let target = boot.device.map_or_else(|| "None".to_owned(), |device| format!("{device:?}"));
-    let lasting = if boot.device.is_none() { Lasting::Disabled } else { boot.lasting };
+    let target = boot
+        .device
+        .map_or_else(|| "None".to_owned(), |device| format!("{device:?}"));
+    let lasting = if boot.device.is_none() {
+        Lasting::Disabled
+    } else {
+        boot.lasting
+    };
     // Redfish's words for the power; a button that was pressed is not off yet.
     let power = match machine.power() {
         Power::Off => "Off",
@@ -167,43 +197,70 @@ pub fn system(machine: &Machine) -> Value {
             ],
         }},
     });
-    resource(&path, "ComputerSystem.v1_20_0.ComputerSystem", &spec.name, more)
+    resource(
+        &path,
+        "ComputerSystem.v1_20_0.ComputerSystem",
+        &spec.name,
+        more,
+    )
 }
 
 /// GiB with its fraction, as the property wants it; a whole number where it is one.
 fn gib(mib: u64) -> Value {
-    if mib.is_multiple_of(1024) { json!(mib / 1024) } else { json!(mib as f64 / 1024.0) }
+    if mib.is_multiple_of(1024) {
+        json!(mib / 1024)
+    } else {
+        json!(mib as f64 / 1024.0)
+    }
 }
 
 fn below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
     let spec = &machine.spec;
     let base = format!("Systems/{}", spec.uuid);
     let at = |name: &str| format!("{base}/{name}");
-    let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+    let numbers = |count: usize| {
+        (0..count)
+            .map(|number| number.to_string())
+            .collect::<Vec<_>>()
+    };
     let one = || vec!["1".to_owned()];
-    let number = |text: &str, count: usize| text.parse::<usize>().ok().filter(|number| *number < count);
+    let number =
+        |text: &str, count: usize| text.parse::<usize>().ok().filter(|number| *number < count);
     Some(match below {
         [] => system(machine),
-        ["EthernetInterfaces"] => {
-            collection(&at("EthernetInterfaces"), "EthernetInterfaceCollection", &numbers(spec.nics.len()))
-        }
+        ["EthernetInterfaces"] => collection(
+            &at("EthernetInterfaces"),
+            "EthernetInterfaceCollection",
+            &numbers(spec.nics.len()),
+        ),
         ["EthernetInterfaces", text] => {
             let index = number(text, spec.nics.len())?;
             let mac = &spec.nics[index].mac;
             let more = json!({"MACAddress": mac, "PermanentMACAddress": mac, "InterfaceEnabled": true,
                 "LinkStatus": "LinkUp", "SpeedMbps": 10000, "Status": healthy()});
             let path = at(&format!("EthernetInterfaces/{index}"));
-            resource(&path, "EthernetInterface.v1_9_0.EthernetInterface", &format!("host{index}"), more)
+            resource(
+                &path,
+                "EthernetInterface.v1_9_0.EthernetInterface",
+                &format!("host{index}"),
+                more,
+            )
         }
         ["Processors"] => collection(&at("Processors"), "ProcessorCollection", &one()),
         ["Processors", "1"] => {
             let more = json!({"ProcessorType": "CPU", "ProcessorArchitecture": "x86", "InstructionSet": "x86-64",
                 "TotalCores": spec.cpus, "TotalThreads": spec.cpus, "Status": healthy()});
-            resource(&at("Processors/1"), "Processor.v1_18_0.Processor", "Processor", more)
+            resource(
+                &at("Processors/1"),
+                "Processor.v1_18_0.Processor",
+                "Processor",
+                more,
+            )
         }
         ["Memory"] => collection(&at("Memory"), "MemoryCollection", &one()),
         ["Memory", "1"] => {
-            let more = json!({"CapacityMiB": spec.memory_mib, "MemoryType": "DRAM", "Status": healthy()});
+            let more =
+                json!({"CapacityMiB": spec.memory_mib, "MemoryType": "DRAM", "Status": healthy()});
             resource(&at("Memory/1"), "Memory.v1_17_0.Memory", "Memory", more)
         }
         ["SimpleStorage"] => collection(&at("SimpleStorage"), "SimpleStorageCollection", &one()),
@@ -212,23 +269,37 @@ fn below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
             let devices: Vec<_> = devices
                 .map(|(index, disk)| json!({"Name": format!("disk{index}"), "CapacityBytes": disk.size_mib << 20, "Status": healthy()}))
                 .collect();
-            resource(&at("SimpleStorage/1"), "SimpleStorage.v1_3_1.SimpleStorage", "Disks", json!({"Devices": devices}))
+            resource(
+                &at("SimpleStorage/1"),
+                "SimpleStorage.v1_3_1.SimpleStorage",
+                "Disks",
+                json!({"Devices": devices}),
+            )
         }
         ["Storage"] => collection(&at("Storage"), "StorageCollection", &one()),
         ["Storage", "1"] => storage(&at("Storage/1"), spec.disks.len()),
-        ["Storage", "1", "Volumes"] => collection(&at("Storage/1/Volumes"), "VolumeCollection", &[]),
+        ["Storage", "1", "Volumes"] => {
+            collection(&at("Storage/1/Volumes"), "VolumeCollection", &[])
+        }
         ["Storage", "1", "Drives", text] => {
             let index = number(text, spec.disks.len())?;
             let more = json!({"CapacityBytes": spec.disks[index].size_mib << 20, "MediaType": "SSD", "Protocol": "SATA",
                 "SerialNumber": format!("{}-disk{index}", spec.name), "Status": healthy()});
-            resource(&at(&format!("Storage/1/Drives/{index}")), "Drive.v1_17_0.Drive", &format!("disk{index}"), more)
+            resource(
+                &at(&format!("Storage/1/Drives/{index}")),
+                "Drive.v1_17_0.Drive",
+                &format!("disk{index}"),
+                more,
+            )
         }
         _ => return None,
     })
 }
 
 fn storage(path: &str, count: usize) -> Value {
-    let drives: Vec<_> = (0..count).map(|index| link(&format!("{path}/Drives/{index}"))).collect();
+    let drives: Vec<_> = (0..count)
+        .map(|index| link(&format!("{path}/Drives/{index}")))
+        .collect();
     let more = json!({"Drives": drives, "Drives@odata.count": count, "Volumes": link(&format!("{path}/Volumes")),
         "StorageControllers": [], "Status": healthy()});
     resource(path, "Storage.v1_15_0.Storage", "Disks", more)
@@ -237,9 +308,11 @@ fn storage(path: &str, count: usize) -> Value {
 fn below_manager(machine: &Machine, below: &[&str]) -> Option<Value> {
     match below {
         [] => Some(manager(machine)),
-        ["VirtualMedia"] => {
-            Some(collection("Managers/bmc/VirtualMedia", "VirtualMediaCollection", &["Cd".to_owned()]))
-        }
+        ["VirtualMedia"] => Some(collection(
+            "Managers/bmc/VirtualMedia",
+            "VirtualMediaCollection",
+            &["Cd".to_owned()],
+        )),
         ["VirtualMedia", "Cd"] => Some(drive(machine)),
         _ => None,
     }
@@ -265,9 +338,15 @@ fn drive(machine: &Machine) -> Value {
     let path = "Managers/bmc/VirtualMedia/Cd";
     let media = machine.media();
     // The query of the address may carry a secret; it is not shown.
-    let url = media.as_ref().map(|media| media.url.split_once('?').map_or(media.url.as_str(), |(front, _)| front));
+    let url = media.as_ref().map(|media| {
+        media
+            .url
+            .split_once('?')
+            .map_or(media.url.as_str(), |(front, _)| front)
+    });
     let name = url.and_then(|url| url.rsplit('/').next());
-    let action = |name: &str| json!({"target": format!("/redfish/v1/{path}/Actions/VirtualMedia.{name}")});
+    let action =
+        |name: &str| json!({"target": format!("/redfish/v1/{path}/Actions/VirtualMedia.{name}")});
     let more = json!({
         "MediaTypes": ["CD", "DVD"],
         "Image": url,

@@ -30,7 +30,10 @@ impl Sessions {
         let (id, token) = (secret()[..12].to_owned(), secret());
         let mut open = self.open();
         if open.len() >= MOST
-            && let Some(oldest) = open.iter().min_by_key(|(_, (_, used))| *used).map(|(token, _)| token.clone())
+            && let Some(oldest) = open
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(token, _)| token.clone())
         {
             open.remove(&oldest);
         }
@@ -40,7 +43,10 @@ impl Sessions {
 
     /// Whether a token belongs to an open session, which is used by asking.
     pub fn has(&self, token: &str) -> bool {
-        self.open().get_mut(token).map(|(_, used)| *used = Instant::now()).is_some()
+        self.open()
+            .get_mut(token)
+            .map(|(_, used)| *used = Instant::now())
+            .is_some()
     }
 
     /// Ids of the open sessions.

@@ -31,7 +31,9 @@ impl TlsListener {
                 let (acceptor, sender) = (acceptor.clone(), sender.clone());
                 // A client that dawdles must not keep others waiting.
                 tokio::spawn(async move {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    if let Ok(Ok(stream)) =
+                        tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await
+                    {
                         match sender.send((stream, peer)).await {
                             Ok(()) | Err(_) => {}
                         }
@@ -39,12 +41,16 @@ impl TlsListener {
                 });
             }
         });
-        Ok(Self { ready, address: local })
+        Ok(Self {
+            ready,
+            address: local,
+        })
     }
 }
 
 fn configuration(address: IpAddr) -> io::Result<rustls::ServerConfig> {
-    let made = rcgen::generate_simple_self_signed([address.to_string()]).map_err(io::Error::other)?;
+    let made =
+        rcgen::generate_simple_self_signed([address.to_string()]).map_err(io::Error::other)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
