@@ -49,6 +49,8 @@ pub enum Kind {
     KeyError,
     /// An index is out of range.
     IndexError,
+    /// Text that an encoding does not have.
+    UnicodeEncodeError,
     /// Something refers to itself without end.
     RecursionError,
     /// Another error of the language of expressions.
@@ -79,6 +81,7 @@ impl Kind {
             Kind::AttributeError => "AttributeError",
             Kind::KeyError => "KeyError",
             Kind::IndexError => "IndexError",
+            Kind::UnicodeEncodeError => "UnicodeEncodeError",
             Kind::RecursionError => "RecursionError",
             Kind::Error => "error",
         }
