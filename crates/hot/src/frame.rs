@@ -160,6 +160,13 @@ impl Frame {
         Frame::open_at(input, Place::default()).map_err(|error| input.template.placed(error))
     }
 
+    /// The same without a look at the values of parameters, which need not be given: for those who
+    /// ask what a template wants.
+    pub fn look(input: &StackInput) -> Result<Frame, TemplateError> {
+        let place = Place { lenient: true, ..Place::default() };
+        Frame::open_at(input, place).map_err(|error| input.template.placed(error))
+    }
+
     pub(crate) fn open_at(input: &StackInput, place: Place) -> Outcome<Frame> {
         let template = &input.template;
         let version = template.version()?;
