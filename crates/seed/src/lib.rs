@@ -3,10 +3,13 @@
 //! [`run`] opens the state directory, starts the services and serves them under one address, each behind its
 //! prefix. A service is routes, wire types and policy over a room below; what it does is that room's job.
 
+pub mod cloudformation;
 mod context;
 mod error;
 mod failure;
 mod files;
+pub mod metadata;
+pub mod orchestration;
 mod server;
 mod settings;
 mod tls;
