@@ -2,43 +2,25 @@
 //!
 //! Runs in the worker: mounts and processes made here are gone when it ends, however it ends.
 
+mod layering;
+mod tree;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use self::layering::Stack;
 use crate::element::ElementVariables;
 use crate::hooks::{HookError, merge};
-use crate::layers::{self, Draft, Layer, LayerError, Layers, Relevant};
+use crate::layers::{LayerError, Layers};
 use crate::output::{self, OutputError};
 use crate::phases::{Part, PhaseError, Runner, tell};
 use crate::place::{self, MountError};
-use crate::plan::{BuildPlan, LayoutSource, PACKAGES_HOOK, PlanError};
+use crate::plan::{BuildPlan, LayoutSource, PlanError};
 use crate::settings::{Settings, Surroundings};
 use crate::stage::Workspace;
-use crate::variables::{self, Environment, set};
-
-/// Folders of the hook tree that only phases behind the layers read.
-const AFTER_LAYERS: &[&str] = &[
-    "root.d",
-    "extra-data.d",
-    "post-root.d",
-    "block-device.d",
-    "pre-finalise.d",
-    "finalise.d",
-    "cleanup.d",
-];
-
-/// Folders of the hook tree that the packages layer does not read.
-const AFTER_PACKAGES: &[&str] = &[
-    "install.d",
-    "post-install.d",
-    "static",
-    "os-apply-config",
-    "os-refresh-config",
-    "init-scripts",
-];
+use crate::variables::{self, set};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -135,21 +117,6 @@ pub struct Build<'a> {
     pub arguments: String,
     /// The folder in which the user called us.
     pub folder: PathBuf,
-}
-
-/// Layers in use: from the top down, with the locks that keep them.
-#[derive(Default)]
-struct Stack {
-    trees: Vec<PathBuf>,
-    locks: Vec<File>,
-    uncached: usize,
-}
-
-impl Stack {
-    fn push(&mut self, tree: PathBuf, lock: Option<File>) {
-        self.trees.insert(0, tree);
-        self.locks.extend(lock);
-    }
 }
 
 impl Build<'_> {
@@ -256,362 +223,6 @@ impl Build<'_> {
         std::fs::write(&path, text).map_err(file("write", &path))
     }
 
-    /// The tree that root.d makes.
-    fn root_layer(
-        &self,
-        runner: &mut Runner<'_>,
-        layers: &Layers,
-        stack: &mut Stack,
-    ) -> Result<(), BuildError> {
-        let sourced = runner.sourced()?;
-        let key = self.plan.root_key(&sourced)?;
-        let draft = match self.open(layers, &key, "root", stack)? {
-            Some(draft) => draft,
-            None => return Ok(()),
-        };
-        let tree = draft.tree();
-        std::fs::set_permissions(&tree, std::fs::Permissions::from_mode(0o755))
-            .map_err(file("prepare", &tree))?;
-        place::bind(&tree, &runner.root)?;
-        let mut outside = runner.outside.clone();
-        set(&mut outside, "TARGET_ROOT", runner.root.as_os_str());
-        let plain = std::mem::replace(&mut runner.outside, outside);
-        let result = runner.phase("root", false, Part::All);
-        runner.outside = plain;
-        result?;
-        let empty = std::fs::read_dir(&tree)
-            .map_err(file("read", &tree))?
-            .flatten()
-            .all(|entry| entry.file_name() == "tmp" || entry.file_name() == "lost+found");
-        if empty {
-            return Err(BuildError::EmptyRoot);
-        }
-        // A mount that root.d leaves for later phases would not be there if the layer came from the cache.
-        let left = self.set_mounts_aside(&runner.root)?;
-        place::unmount_all(&runner.root);
-        self.push(layers, draft, left == 0, stack)
-    }
-
-    /// Opens a layer; one that is there goes on the stack.
-    fn open(
-        &self,
-        layers: &Layers,
-        key: &str,
-        name: &str,
-        stack: &mut Stack,
-    ) -> Result<Option<Draft>, BuildError> {
-        match layers.open(key)? {
-            Layer::There { tree, lock } => {
-                tell(&format!("Layer {name} is cached: {}", &key[..12]));
-                stack.push(tree, Some(lock));
-                Ok(None)
-            }
-            Layer::Wanted(draft) => {
-                tell(&format!("Making layer {name}: {}", &key[..12]));
-                Ok(Some(draft))
-            }
-        }
-    }
-
-    fn push(
-        &self,
-        layers: &Layers,
-        draft: Draft,
-        keep: bool,
-        stack: &mut Stack,
-    ) -> Result<(), BuildError> {
-        if keep && layers.keeps() {
-            let (tree, lock) = layers.keep(draft)?;
-            stack.push(tree, lock);
-        } else {
-            stack.push(draft.tree(), None);
-            stack.uncached += 1;
-            // The draft's lock may go: its folder bears this build's name.
-        }
-        Ok(())
-    }
-
-    /// Moves mounts that hooks made below `root` out of the way. Gives their number.
-    fn set_mounts_aside(&self, root: &Path) -> Result<usize, BuildError> {
-        let aside = self.workspace.build.join("mounts");
-        let mut moved = 0;
-        let points: BTreeSet<PathBuf> = place::mount_points_below(root)
-            .into_iter()
-            .filter(|p| p != root)
-            .collect();
-        let mut taken: Vec<PathBuf> = Vec::new();
-        for point in points {
-            if taken.iter().any(|outer| point.starts_with(outer)) {
-                continue;
-            }
-            let Ok(relative) = point.strip_prefix(root) else {
-                continue;
-            };
-            let slot = aside.join(format!("{moved}"));
-            folder(&slot)?;
-            place::move_mount(&point, &slot)?;
-            let list = aside.join("list");
-            let mut list_file = File::options()
-                .append(true)
-                .create(true)
-                .open(&list)
-                .map_err(file("write", &list))?;
-            writeln!(list_file, "{}", relative.display()).map_err(file("write", &list))?;
-            taken.push(point);
-            moved += 1;
-        }
-        Ok(moved)
-    }
-
-    /// Brings mounts back that were set aside.
-    fn bring_mounts_back(&self, root: &Path) -> Result<(), BuildError> {
-        let aside = self.workspace.build.join("mounts");
-        let Ok(text) = std::fs::read_to_string(aside.join("list")) else {
-            return Ok(());
-        };
-        for (number, relative) in text.lines().enumerate() {
-            let point = root.join(relative);
-            folder(&point)?;
-            place::move_mount(&aside.join(number.to_string()), &point)?;
-        }
-        let list = aside.join("list");
-        std::fs::remove_file(&list).map_err(file("remove", &list))
-    }
-
-    /// Mounts the stack with `upper` on top, and what a system needs.
-    fn mount(
-        &self,
-        runner: &Runner<'_>,
-        stack: &Stack,
-        upper: &Path,
-        work: &Path,
-    ) -> Result<(), BuildError> {
-        folder(upper)?;
-        place::overlay(&stack.trees, upper, work, &runner.root)?;
-        self.mount_system(runner)?;
-        self.bring_mounts_back(&runner.root)
-    }
-
-    fn mount_system(&self, runner: &Runner<'_>) -> Result<(), BuildError> {
-        place::system_mounts(&runner.root)?;
-        let target = runner.root.join("tmp/in_target.d");
-        if !runner.root.join("tmp").is_dir() {
-            let mut builder = std::fs::DirBuilder::new();
-            builder
-                .mode(0o1777)
-                .create(runner.root.join("tmp"))
-                .map_err(file("make", &runner.root.join("tmp")))?;
-        }
-        folder(&target)?;
-        place::bind_read_only(&runner.hooks, &target)?;
-        self.share_packages(runner)
-    }
-
-    /// Shows the package cache; what a build downloads lands in a tree of its own first.
-    fn share_packages(&self, runner: &Runner<'_>) -> Result<(), BuildError> {
-        let archives = runner.root.join("var/cache/apt/archives");
-        let wanted = self
-            .around
-            .variable("DIB_APT_LOCAL_CACHE")
-            .is_none_or(|value| value != "0");
-        if !archives.is_dir() || !wanted {
-            return Ok(());
-        }
-        let shared = self.settings.cache.join("apt/archives");
-        folder(&shared)?;
-        let own = self.workspace.build.join("apt");
-        let (upper, work) = (own.join("upper"), own.join("work"));
-        folder(&upper)?;
-        place::overlay(&[shared], &upper, &work, &archives)?;
-        folder(&archives.join("partial"))
-    }
-
-    /// Gives downloaded packages to other builds.
-    fn keep_packages(&self) {
-        let shared = self.settings.cache.join("apt/archives");
-        let Ok(entries) = std::fs::read_dir(self.workspace.build.join("apt/upper")) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| name.ends_with(".deb"))
-                || shared.join(&name).exists()
-            {
-                continue;
-            }
-            let mut beside = std::ffi::OsString::from(".");
-            beside.push(&name);
-            beside.push(format!(".{}", self.workspace.id));
-            let beside = shared.join(beside);
-            // A package that cannot be kept is downloaded again, no more.
-            if std::fs::copy(entry.path(), &beside)
-                .and_then(|_| std::fs::rename(&beside, shared.join(&name)))
-                .is_err()
-            {
-                let _ = std::fs::remove_file(&beside);
-            }
-        }
-    }
-
-    fn unmount(&self, runner: &Runner<'_>) {
-        self.keep_packages();
-        place::unmount_all(&runner.root);
-    }
-
-    /// Runs extra-data.d on top of the root layer. It may read anything of the host, so it runs each time.
-    fn extra_data(&self, runner: &mut Runner<'_>, stack: &mut Stack) -> Result<(), BuildError> {
-        let install_type = runner.hooks.join("environment.d/11-dib-install-type.bash");
-        folder(&runner.hooks.join("environment.d"))?;
-        let text = format!(
-            "export DIB_DEFAULT_INSTALLTYPE=${{DIB_DEFAULT_INSTALLTYPE:-{}}}\n",
-            self.settings.install_type
-        );
-        std::fs::write(&install_type, text).map_err(file("write", &install_type))?;
-        if self.around.variable("DIB_DEFAULT_INSTALLTYPE").is_none() {
-            variables::unset(&mut runner.outside, "DIB_DEFAULT_INSTALLTYPE");
-        }
-        let upper = self.workspace.build.join("extra/tree");
-        self.mount(
-            runner,
-            stack,
-            &upper,
-            &self.workspace.build.join("extra/work"),
-        )?;
-        use_host_resolver(&runner.root)?;
-        runner.phase("extra-data", false, Part::All)?;
-        self.keep_packages();
-        detach_own_mounts(&runner.root);
-        self.set_mounts_aside(&runner.root)?;
-        place::unmount_all(&runner.root);
-        stack.push(upper, None);
-        Ok(())
-    }
-
-    /// The layers of pre-install.d, install.d and post-install.d.
-    fn upper_layers(
-        &self,
-        runner: &Runner<'_>,
-        layers: &Layers,
-        stack: &mut Stack,
-    ) -> Result<(), BuildError> {
-        let sourced = runner.sourced()?;
-        let below = self.key_below(runner, stack)?;
-        let split = self.plan.splits_install();
-        let mut key = self.key(
-            runner,
-            &sourced,
-            &below,
-            "packages",
-            if split { AFTER_PACKAGES } else { &[] },
-        )?;
-        if split {
-            if let Some(draft) = self.open(layers, &key, "packages", stack)? {
-                self.mount(runner, stack, &draft.tree(), &draft.work())?;
-                runner.phase("pre-install", true, Part::All)?;
-                runner.phase("install", true, Part::UpTo(PACKAGES_HOOK))?;
-                self.finish_layer(runner, layers, draft, stack)?;
-            }
-            key = self.key(runner, &sourced, &key, "install", &[])?;
-        }
-        let mut hasher = layers::start_key(&key, "packages of the command line");
-        for package in &self.plan.packages {
-            hasher.field(package.as_bytes());
-        }
-        if let Some(draft) = self.open(layers, &hasher.finish(), "install", stack)? {
-            self.mount(runner, stack, &draft.tree(), &draft.work())?;
-            if split {
-                runner.phase("install", true, Part::Behind(PACKAGES_HOOK))?;
-            } else {
-                runner.phase("pre-install", true, Part::All)?;
-                runner.phase("install", true, Part::All)?;
-            }
-            if !self.plan.packages.is_empty() {
-                runner.install_packages(&self.plan.packages)?;
-            }
-            runner.phase("post-install", true, Part::All)?;
-            self.finish_layer(runner, layers, draft, stack)?;
-        }
-        Ok(())
-    }
-
-    fn finish_layer(
-        &self,
-        runner: &Runner<'_>,
-        layers: &Layers,
-        draft: Draft,
-        stack: &mut Stack,
-    ) -> Result<(), BuildError> {
-        self.keep_packages();
-        detach_own_mounts(&runner.root);
-        self.set_mounts_aside(&runner.root)?;
-        self.unmount(runner);
-        let keep = stack.uncached == 0;
-        self.push(layers, draft, keep, stack)
-    }
-
-    /// What the layers above extra-data.d stand on: the root layer, and what extra-data.d made of it.
-    fn key_below(&self, runner: &Runner<'_>, stack: &Stack) -> Result<String, BuildError> {
-        let sourced = runner.sourced()?;
-        let mut hasher = layers::start_key(&self.plan.root_key(&sourced)?, "extra data");
-        if let Some(extra) = stack.trees.first() {
-            let skip = |path: &Path| {
-                ["dev", "proc", "sys"]
-                    .iter()
-                    .any(|name| path == Path::new(name))
-            };
-            hasher.tree(extra, &skip).map_err(file("read", extra))?;
-        }
-        Ok(hasher.finish())
-    }
-
-    fn key(
-        &self,
-        runner: &Runner<'_>,
-        sourced: &Environment,
-        below: &str,
-        kind: &str,
-        left_out: &[&str],
-    ) -> Result<String, BuildError> {
-        let mut hasher = layers::start_key(below, kind);
-        let skip = |path: &Path| {
-            let top = path
-                .components()
-                .next()
-                .map(|part| part.as_os_str().to_string_lossy().into_owned());
-            let top = top.unwrap_or_default();
-            // The hooks up to the packages are read by the packages layer, the others are not.
-            if top == "install.d" && left_out.contains(&"install.d") {
-                let name = path
-                    .file_name()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default();
-                return path.components().count() > 1
-                    && run_parts::numeric_order(&name, PACKAGES_HOOK)
-                        == std::cmp::Ordering::Greater;
-            }
-            AFTER_LAYERS.contains(&top.as_str()) || left_out.contains(&top.as_str())
-        };
-        hasher
-            .tree(&runner.hooks, &skip)
-            .map_err(file("read", &runner.hooks))?;
-        let mut mentioned = BTreeSet::new();
-        words_of(&runner.hooks, &mut mentioned).map_err(file("read", &runner.hooks))?;
-        let base: BTreeSet<_> = runner.outside.iter().collect();
-        let set_by_elements: BTreeSet<String> = sourced
-            .iter()
-            .filter(|variable| !base.contains(variable))
-            .filter_map(|(name, _)| name.to_str().map(str::to_owned))
-            .collect();
-        let relevant = Relevant {
-            mentioned: &mentioned,
-            set_by_elements: &set_by_elements,
-            all_dib: true,
-        };
-        layers::add_variables(&mut hasher, sourced, &relevant)
-            .map_err(file("read", &runner.hooks))?;
-        Ok(hasher.finish())
-    }
-
     /// The phases of the image itself, on a tree of its own.
     fn image_phases(&self, runner: &mut Runner<'_>, stack: &Stack) -> Result<(), BuildError> {
         let (upper, work) = (
@@ -658,8 +269,8 @@ impl Build<'_> {
         for point in points.iter().filter(|point| **point != runner.root) {
             place::unmount_all(point);
         }
-        restore_resolver(&runner.root)?;
-        strip(&runner.root)
+        tree::restore_resolver(&runner.root)?;
+        tree::strip(&runner.root)
     }
 
     /// Runs block-device.d; a line `IMAGE_BLOCK_DEVICE=` on its output names a device made by a hook.
@@ -683,7 +294,7 @@ impl Build<'_> {
 
     /// How large the image is to be, in KiB.
     fn image_kib(&self, root: &Path) -> Result<u64, BuildError> {
-        let taken = tree_kib(root).map_err(file("measure", root))?;
+        let taken = tree::tree_kib(root).map_err(file("measure", root))?;
         let wanted = match (self.settings.image_kib, self.settings.extra_kib) {
             (Some(kib), _) => kib,
             (None, Some(extra)) => taken + extra + self.overhead_kib(),
@@ -702,142 +313,5 @@ impl Build<'_> {
             0
         };
         journal + output::partitions_kib(&self.plan.layout)
-    }
-}
-
-/// Unmounts what the framework mounted, leaving the mounts of hooks.
-fn detach_own_mounts(root: &Path) {
-    for own in [
-        "proc",
-        "sys",
-        "dev",
-        "tmp/in_target.d",
-        "var/cache/apt/archives",
-    ] {
-        place::unmount_all(&root.join(own));
-    }
-}
-
-fn words_of(path: &Path, words: &mut BTreeSet<String>) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        if path.is_dir() && !path.is_symlink() && (name.ends_with(".d") || name == "bin") {
-            words_of(&path, words)?;
-        } else if path.is_file() {
-            layers::add_words(&std::fs::read(&path)?, words);
-        }
-    }
-    Ok(())
-}
-
-/// What `du` counts: blocks, each file once.
-fn tree_kib(root: &Path) -> io::Result<u64> {
-    fn walk(path: &Path, seen: &mut BTreeSet<(u64, u64)>, sectors: &mut u64) -> io::Result<()> {
-        for entry in std::fs::read_dir(path)? {
-            let entry = entry?;
-            let metadata = entry.path().symlink_metadata()?;
-            if metadata.nlink() < 2
-                || metadata.is_dir()
-                || seen.insert((metadata.dev(), metadata.ino()))
-            {
-                *sectors += metadata.blocks();
-            }
-            if metadata.is_dir() {
-                walk(&entry.path(), seen, sectors)?;
-            }
-        }
-        Ok(())
-    }
-    let mut sectors = root.symlink_metadata()?.blocks();
-    walk(root, &mut BTreeSet::new(), &mut sectors)?;
-    Ok(sectors / 2)
-}
-
-/// Programs in the chroot find names as the host does; the image's own file waits beside.
-fn use_host_resolver(root: &Path) -> Result<(), BuildError> {
-    let (own, kept) = (
-        root.join("etc/resolv.conf"),
-        root.join("etc/resolv.conf.ORIG"),
-    );
-    if own.symlink_metadata().is_ok() {
-        std::fs::rename(&own, &kept).map_err(file("rename", &own))?;
-    }
-    if root.join("etc").is_dir() {
-        let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-        std::fs::write(&own, text).map_err(file("write", &own))?;
-    }
-    Ok(())
-}
-
-fn restore_resolver(root: &Path) -> Result<(), BuildError> {
-    let (own, kept) = (
-        root.join("etc/resolv.conf"),
-        root.join("etc/resolv.conf.ORIG"),
-    );
-    let have = kept.symlink_metadata().is_ok();
-    // A hook that made it a link, or immutable, means it.
-    if own.is_symlink() || is_immutable(&own) {
-        return if have {
-            std::fs::remove_file(&kept).map_err(file("remove", &kept))
-        } else {
-            Ok(())
-        };
-    }
-    if have {
-        std::fs::rename(&kept, &own).map_err(file("restore", &own))
-    } else if own.exists() {
-        std::fs::remove_file(&own).map_err(file("remove", &own))
-    } else {
-        Ok(())
-    }
-}
-
-fn is_immutable(path: &Path) -> bool {
-    let flags = File::open(path)
-        .ok()
-        .and_then(|file| rustix::fs::ioctl_getflags(&file).ok());
-    flags.is_some_and(|flags| flags.contains(rustix::fs::IFlags::IMMUTABLE))
-}
-
-/// Takes away what no image should carry: temporary files, logs of the build.
-fn strip(root: &Path) -> Result<(), BuildError> {
-    let tmp = root.join("tmp");
-    for entry in std::fs::read_dir(&tmp).into_iter().flatten().flatten() {
-        crate::stage::remove_tree(&entry.path());
-    }
-    empty_files(&root.join("var/log"));
-    remove_logs(&root.join("root"));
-    Ok(())
-}
-
-fn empty_files(path: &Path) {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            empty_files(&path);
-        } else if path.is_file() {
-            let _ = File::options().write(true).truncate(true).open(&path);
-        }
-    }
-}
-
-fn remove_logs(path: &Path) {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            remove_logs(&path);
-        } else if path.extension().is_some_and(|extension| extension == "log") {
-            let _ = std::fs::remove_file(&path);
-        }
     }
 }
