@@ -12,8 +12,12 @@ use std::process::ExitCode;
 type Agent = (&'static str, fn() -> ExitCode);
 
 /// All names that the program answers to.
-const AGENTS: [Agent; 5] = [
+const AGENTS: [Agent; 8] = [
     ("dib-run-parts", || run_parts::main(words())),
+    ("heat-config", || arguments::main(heat_config::run)),
+    ("heat-config-notify", || {
+        arguments::main(heat_config::notify)
+    }),
     ("os-apply-config", || arguments::main(os_apply_config::run)),
     ("os-collect-config", os_collect_config::main),
     ("os-config-applier", || {
@@ -21,6 +25,9 @@ const AGENTS: [Agent; 5] = [
     }),
     ("os-refresh-config", || {
         arguments::main(os_refresh_config::run)
+    }),
+    ("os-signal-deployments", || {
+        arguments::main(heat_config::signal_refreshed)
     }),
     // The deploy agent, which is `/init` of a deployment image, gets its row here.
 ];

@@ -25,6 +25,21 @@ const FALLBACK: [&str; 3] = [
 const STATE: &str = "/var/lib/os-apply-config";
 const CHANGED: &str = "/run/os-apply-config/changed";
 
+/// The merged metadata that a run without options sees.
+pub fn metadata(environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Value, ApplyError> {
+    let mut nowhere = std::io::sink();
+    let mut log = Log::new(&mut nowhere, false);
+    let settings = Settings::new(&Matches::default(), environment, &mut log);
+    let documents = settings.documents(&mut log)?;
+    let all: Vec<PathBuf> = settings
+        .fallback
+        .iter()
+        .chain(&documents)
+        .cloned()
+        .collect();
+    documents::read_all(&all)
+}
+
 /// Runs the command and gives its exit code.
 pub fn run(process: Process<'_>) -> u8 {
     let Process {

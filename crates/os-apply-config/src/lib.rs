@@ -20,7 +20,7 @@ mod types;
 
 pub use accounts::Accounts;
 pub use apply::apply;
-pub use command::run;
+pub use command::{metadata, run};
 pub use control::Control;
 pub use error::{ApplyError, TemplateProblem};
 pub use file_set::{Action, Content, FileChange, FileSet};

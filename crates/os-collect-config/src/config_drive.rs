@@ -3,6 +3,8 @@
 //! Where the machine has no block devices its tree is shown at `/run/config-2`. A device is found by `blkid` and
 //! mounted for the moment of reading, as upstream does. Files that were read are kept, because a drive never changes.
 
+use crate::http::Trust;
+use metadata::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,11 +12,21 @@ use std::process::{Command, Stdio};
 /// The label that marks a config drive.
 const LABEL: &str = "config-2";
 
+/// What tells the address of the metadata.
+const ADDRESS: &str = "tripleo/os-collect-config.json";
+
 /// Reads files of the config drive.
 #[derive(Debug)]
 pub struct ConfigDrive {
     shown: PathBuf,
     kept: HashMap<String, String>,
+}
+
+impl Default for ConfigDrive {
+    /// The drive of this machine.
+    fn default() -> Self {
+        ConfigDrive::shown_at(PathBuf::from("/run/config-2"))
+    }
 }
 
 impl ConfigDrive {
@@ -36,6 +48,28 @@ impl ConfigDrive {
             .or_else(|| from_device(file))?;
         self.kept.insert(file.to_owned(), text.clone());
         Some(text)
+    }
+
+    /// The address of the metadata, and whom its server's certificate must be signed by.
+    pub fn metadata(&mut self) -> Option<(String, Trust)> {
+        let document = metadata::parse(&self.read(ADDRESS)?).ok()?;
+        let url = document.get("metadata_url")?.as_text()?.to_owned();
+        let trust = match document.get("ca").and_then(Value::as_text) {
+            Some(pem) if pem.contains("-----BEGIN") => Trust::Pem(pem.to_owned()),
+            Some(path) if !path.is_empty() => Trust::File(path.into()),
+            _ => Trust::System,
+        };
+        Some((url, trust))
+    }
+
+    /// Whom the certificate of `url`'s server must be signed by: the drive's authority is good for its own host only.
+    pub fn trust(&mut self, url: &str) -> Trust {
+        let host = |text: &str| url::Url::parse(text).ok()?.host_str().map(str::to_owned);
+        let wanted = host(url);
+        let own = self
+            .metadata()
+            .filter(|(own, _)| wanted.is_some() && host(own) == wanted);
+        own.map(|(_, trust)| trust).unwrap_or_default()
     }
 }
 

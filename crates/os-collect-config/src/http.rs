@@ -158,6 +158,12 @@ impl Ask {
         ask
     }
 
+    /// The same with a body whose type is not named.
+    pub fn body(mut self, body: &metadata::Value) -> Ask {
+        self.body = Some(body.to_json());
+        self
+    }
+
     /// The same with another trust.
     pub fn trust(mut self, trust: Trust) -> Ask {
         self.trust = trust;

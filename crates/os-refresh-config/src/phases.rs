@@ -47,6 +47,17 @@ pub enum PhaseError {
     },
 }
 
+impl PhaseError {
+    /// What happened, without the phase.
+    fn how(&self) -> String {
+        match self {
+            PhaseError::Failed { status, .. } => format!("dib-run-parts {}", end(*status)),
+            PhaseError::Start { source, .. } => format!("cannot run dib-run-parts: {source}"),
+            PhaseError::Terminated { .. } => "asked to end by SIGTERM".to_owned(),
+        }
+    }
+}
+
 fn end(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("returned non-zero exit status {code}."),
@@ -72,7 +83,7 @@ pub(crate) async fn refresh(
         if let Err(error) = run_phase(base, phase, deadline, log).await {
             log.say(Level::Error, &error.to_string());
             if !matches!(error, PhaseError::Terminated { .. }) {
-                call_error_hooks(base, log).await;
+                call_error_hooks(base, phase, &error, log).await;
             }
             log.say(Level::Error, "Aborting...");
             return Err(error);
@@ -98,7 +109,7 @@ async fn run_phase(
         Level::Debug,
         &format!("Running ['dib-run-parts', '{}']", directory.display()),
     );
-    let ended = run_hooks(&directory, deadline, log)
+    let ended = run_hooks(&directory, &[], deadline, log)
         .await
         .map_err(|source| PhaseError::Start { phase, source })?;
     match ended {
@@ -115,7 +126,8 @@ async fn run_phase(
     }
 }
 
-async fn call_error_hooks(base: &Path, log: &mut Log<'_>) {
+/// The hooks learn from their environment what failed.
+async fn call_error_hooks(base: &Path, phase: &str, error: &PhaseError, log: &mut Log<'_>) {
     let directory = base.join("error.d");
     if !directory.exists() {
         return;
@@ -125,7 +137,12 @@ async fn call_error_hooks(base: &Path, log: &mut Log<'_>) {
         &format!("Calling error handlers from {}", directory.display()),
     );
     // The run has failed already; how its error hooks end changes nothing.
-    match run_hooks(&directory, None, log).await {
+    let how = error.how();
+    let environment = [
+        ("OS_REFRESH_CONFIG_FAILED_PHASE", phase),
+        ("OS_REFRESH_CONFIG_FAILED_HOW", &how),
+    ];
+    match run_hooks(&directory, &environment, None, log).await {
         Ok(Ended::Status(status)) if status.success() => {}
         Ok(_) => log.say(Level::Warn, "an error handler failed"),
         Err(error) => log.say(Level::Warn, &format!("cannot run error handlers: {error}")),
@@ -134,11 +151,15 @@ async fn call_error_hooks(base: &Path, log: &mut Log<'_>) {
 
 async fn run_hooks(
     directory: &Path,
+    environment: &[(&str, &str)],
     deadline: Option<(Instant, Duration)>,
     log: &mut Log<'_>,
 ) -> io::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut child = Command::new("dib-run-parts").arg(directory).spawn()?;
+    let mut child = Command::new("dib-run-parts")
+        .arg(directory)
+        .envs(environment.iter().copied())
+        .spawn()?;
     let expired = async {
         match deadline {
             Some((at, limit)) => {

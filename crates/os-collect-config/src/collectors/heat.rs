@@ -1,8 +1,8 @@
 //! Heat's own API, as a user of Keystone.
 
-use super::keystone::Account;
-use super::{Collected, Context, Refusal, needed};
+use super::{Collected, Context, Refusal, kept, needed};
 use crate::http::{Ask, Trust};
+use crate::keystone::Account;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
 
@@ -38,11 +38,13 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
     };
     let settings = context.settings;
     let region = settings.filled("heat", "region_name")?;
+    let kept = kept(settings)?;
     let session = context
         .state
         .heat
-        .get(context.http, settings, &account)
-        .await?;
+        .get(context.http, &account, kept.as_ref())
+        .await
+        .map_err(Refusal::unavailable)?;
     let endpoint = session
         .endpoint("orchestration", region.as_deref())
         .ok_or_else(|| {
@@ -57,7 +59,7 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
     let ask = Ask::get(url, TIMEOUT).header("x-auth-token", &session.token);
     let answer = context.http.send(ask).await.map_err(Refusal::unavailable)?;
     if answer.status == 401 {
-        context.state.heat.forget(settings, &account)?;
+        context.state.heat.forget(&account, kept.as_ref());
     }
     let answer = answer.successful().map_err(Refusal::unavailable)?;
     let document = metadata::parse(&answer.text())

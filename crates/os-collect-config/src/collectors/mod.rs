@@ -4,7 +4,6 @@ mod cfn;
 mod ec2;
 mod heat;
 mod heat_local;
-mod keystone;
 mod local;
 pub(crate) mod request;
 mod zaqar;
@@ -13,6 +12,7 @@ use crate::cache::Cache;
 use crate::config_drive::ConfigDrive;
 use crate::deployments::{Document, split};
 use crate::http::Http;
+use crate::keystone;
 use crate::settings::{Settings, SettingsError};
 use metadata::Value;
 use std::time::Duration;
@@ -113,4 +113,14 @@ fn timeout(settings: &Settings, group: &str) -> Result<Duration, SettingsError> 
 fn needed(settings: &Settings, group: &str, name: &str) -> Result<String, Refusal> {
     let missing = || Refusal::NotConfigured(Some(format!("No {name} configured.")));
     settings.filled(group, name)?.ok_or_else(missing)
+}
+
+/// Where tokens are kept, if they are.
+fn kept(settings: &Settings) -> Result<Option<keystone::Kept>, SettingsError> {
+    let limit = settings.integer("keystone", "cache_ttl")?;
+    let directory = settings.filled("keystone", "cache_dir")?;
+    Ok(directory.map(|directory| keystone::Kept {
+        directory: directory.into(),
+        limit,
+    }))
 }

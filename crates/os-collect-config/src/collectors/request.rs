@@ -19,8 +19,6 @@ const HOLD: Duration = Duration::from_secs(300);
 const HELD_AT_LEAST: Duration = Duration::from_secs(5);
 /// So many of those in a row, and the server is polled.
 const MAX_UNHELD: u32 = 3;
-/// The place of the address on the config drive.
-const DRIVE_FILE: &str = "tripleo/os-collect-config.json";
 
 /// Where the document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,9 +148,7 @@ fn address(context: &mut Context<'_>) -> Result<Option<Address>, SettingsError> 
         .filled("request", "ca_certificate")?
         .map(|path| Trust::File(path.into()));
     if let Some(url) = settings.address("request", "metadata_url")? {
-        // The config drive's certificate is good for its own server only.
-        let drive = from_drive(context).filter(|(on_drive, _)| same_server(on_drive, &url));
-        let trust = file.or(drive.map(|(_, trust)| trust)).unwrap_or_default();
+        let trust = file.unwrap_or_else(|| context.drive.trust(&url));
         return Ok(Some(Address {
             url,
             trust,
@@ -160,7 +156,7 @@ fn address(context: &mut Context<'_>) -> Result<Option<Address>, SettingsError> 
             from_drive: false,
         }));
     }
-    Ok(from_drive(context).map(|(url, trust)| {
+    Ok(context.drive.metadata().map(|(url, trust)| {
         let trust = file.unwrap_or(trust);
         Address {
             url,
@@ -169,22 +165,6 @@ fn address(context: &mut Context<'_>) -> Result<Option<Address>, SettingsError> 
             from_drive: true,
         }
     }))
-}
-
-fn same_server(a: &str, b: &str) -> bool {
-    let origin = |text: &str| url::Url::parse(text).ok().map(|url| url.origin());
-    origin(a).is_some_and(|a| Some(a) == origin(b))
-}
-
-fn from_drive(context: &mut Context<'_>) -> Option<(String, Trust)> {
-    let document = metadata::parse(&context.drive.read(DRIVE_FILE)?).ok()?;
-    let url = document.get("metadata_url")?.as_text()?.to_owned();
-    let trust = match document.get("ca").and_then(Value::as_text) {
-        Some(pem) if pem.contains("-----BEGIN") => Trust::Pem(pem.to_owned()),
-        Some(path) if !path.is_empty() => Trust::File(path.into()),
-        _ => Trust::System,
-    };
-    Some((url, trust))
 }
 
 pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refusal> {

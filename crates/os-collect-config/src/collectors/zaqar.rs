@@ -3,9 +3,9 @@
 //! A message is taken out of the queue when it is read, so it is kept until it was applied: a command that fails gets
 //! it again.
 
-use super::keystone::{Account, Sessions};
-use super::{Collected, Context, Refusal, needed};
+use super::{Collected, Context, Refusal, kept, needed};
 use crate::http::{Ask, Trust};
+use crate::keystone::{Account, Sessions};
 use metadata::Value;
 use reqwest::Method;
 use std::time::Duration;
@@ -49,10 +49,12 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
     };
     let region = settings.filled("zaqar", "region_name")?;
     let source = &mut context.state.zaqar;
+    let kept = kept(settings)?;
     let session = source
         .sessions
-        .get(context.http, settings, &account)
-        .await?;
+        .get(context.http, &account, kept.as_ref())
+        .await
+        .map_err(Refusal::unavailable)?;
     let endpoint = session
         .endpoint("messaging", region.as_deref())
         .ok_or_else(|| {
@@ -72,7 +74,7 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
         .trust(trust);
     let answer = context.http.send(ask).await.map_err(Refusal::unavailable)?;
     if answer.status == 401 {
-        source.sessions.forget(settings, &account)?;
+        source.sessions.forget(&account, kept.as_ref());
     }
     let answer = answer.successful().map_err(Refusal::unavailable)?;
     let document = metadata::parse(&answer.text())

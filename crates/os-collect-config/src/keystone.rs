@@ -1,9 +1,7 @@
 //! Logging in to Keystone v3, with tokens used again until they expire.
 
-use super::Refusal;
-use crate::cache::replace;
-use crate::http::{Ask, Http, Trust};
-use crate::settings::{Settings, SettingsError};
+use crate::cache::{CacheError, replace};
+use crate::http::{Ask, Http, HttpError, Trust};
 use metadata::{Value, object};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
@@ -20,17 +18,42 @@ const MARGIN: i64 = 60;
 
 /// Who logs in where.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Account {
+pub struct Account {
+    /// Keystone.
     pub auth_url: String,
+    /// Id of the user.
     pub user_id: String,
+    /// Its password.
     pub password: String,
+    /// Id of the project.
     pub project_id: String,
+    /// Whom Keystone's certificate must be signed by.
     pub trust: Trust,
+}
+
+/// Why nobody is logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum KeystoneError {
+    /// Keystone gave no usable answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Keystone's answer lacks something.
+    #[error("{root} gave no {what}")]
+    Answer {
+        /// Root of the API.
+        root: String,
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// A token could not be kept.
+    #[error(transparent)]
+    Keep(#[from] CacheError),
 }
 
 /// A token with the catalog that came with it.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
+pub struct Session {
+    /// Shown to services.
     pub token: String,
     catalog: Value,
     /// Seconds since 1970.
@@ -39,7 +62,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// The public endpoint of a service.
-    pub(crate) fn endpoint(&self, service: &str, region: Option<&str>) -> Option<String> {
+    pub fn endpoint(&self, service: &str, region: Option<&str>) -> Option<String> {
         let services = self.catalog.as_list()?;
         let service = services
             .iter()
@@ -58,20 +81,29 @@ fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key).and_then(Value::as_text)
 }
 
+/// Where tokens are kept between processes, and for how long.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The directory; it is made, for its owner only.
+    pub directory: PathBuf,
+    /// Seconds that a token is used.
+    pub limit: i64,
+}
+
 /// Tokens that are still good.
 #[derive(Default)]
-pub(crate) struct Sessions {
+pub struct Sessions {
     known: HashMap<Account, Session>,
 }
 
 impl Sessions {
     /// A session for `account`: a known one, a kept one, or a new one.
-    pub(crate) async fn get(
+    pub async fn get(
         &mut self,
         http: &Http,
-        settings: &Settings,
         account: &Account,
-    ) -> Result<Session, Refusal> {
+        kept: Option<&Kept>,
+    ) -> Result<Session, KeystoneError> {
         let now = jiff::Timestamp::now().as_second();
         if let Some(session) = self
             .known
@@ -80,44 +112,36 @@ impl Sessions {
         {
             return Ok(session.clone());
         }
-        let kept = kept_file(settings, account)?;
-        let limit = settings.integer("keystone", "cache_ttl")?;
-        if let Some(session) = kept.as_ref().and_then(|path| read_kept(path, now, limit)) {
+        if let Some(kept) = kept
+            && let Some(session) = read_kept(&kept_file(kept, account), now, kept.limit)
+        {
             self.known.insert(account.clone(), session.clone());
             return Ok(session);
         }
         let session = log_in(http, account).await?;
-        if let Some(path) = kept {
-            keep(&path, &session, now).map_err(Refusal::unavailable)?;
+        if let Some(kept) = kept {
+            keep(&kept_file(kept, account), &session, now)?;
         }
         self.known.insert(account.clone(), session.clone());
         Ok(session)
     }
 
     /// Drops a session that a service refused.
-    pub(crate) fn forget(
-        &mut self,
-        settings: &Settings,
-        account: &Account,
-    ) -> Result<(), SettingsError> {
+    pub fn forget(&mut self, account: &Account, kept: Option<&Kept>) {
         self.known.remove(account);
-        if let Some(path) = kept_file(settings, account)? {
+        if let Some(kept) = kept {
             // If it stays, the next pass is refused once more and says so.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(kept_file(kept, account));
         }
-        Ok(())
     }
 }
 
-/// Where the account's token is kept, if tokens are. The directory is made, for its owner only.
-fn kept_file(settings: &Settings, account: &Account) -> Result<Option<PathBuf>, SettingsError> {
-    let Some(directory) = settings.filled("keystone", "cache_dir")?.map(PathBuf::from) else {
-        return Ok(None);
-    };
+/// Where the account's token is kept.
+fn kept_file(kept: &Kept, account: &Account) -> PathBuf {
     let _ = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&directory);
+        .create(&kept.directory);
     let mut hash = Sha256::new();
     for part in [
         &account.auth_url,
@@ -133,7 +157,7 @@ fn kept_file(settings: &Settings, account: &Account) -> Result<Option<PathBuf>, 
         // Writing to a string cannot fail.
         let _ = write!(name, "{byte:02x}");
     }
-    Ok(Some(directory.join(name)))
+    kept.directory.join(name)
 }
 
 fn read_kept(path: &PathBuf, now: i64, limit: i64) -> Option<Session> {
@@ -151,11 +175,7 @@ fn read_kept(path: &PathBuf, now: i64, limit: i64) -> Option<Session> {
     fresh.then_some(session)
 }
 
-fn keep(
-    path: &std::path::Path,
-    session: &Session,
-    now: i64,
-) -> Result<(), crate::cache::CacheError> {
+fn keep(path: &std::path::Path, session: &Session, now: i64) -> Result<(), CacheError> {
     let document = object([
         ("token", Value::from(session.token.clone())),
         ("catalog", session.catalog.clone()),
@@ -165,7 +185,7 @@ fn keep(
     replace(path, document.to_json().as_bytes())
 }
 
-async fn log_in(http: &Http, account: &Account) -> Result<Session, Refusal> {
+async fn log_in(http: &Http, account: &Account) -> Result<Session, KeystoneError> {
     let root = v3_root(http, account).await;
     let user = object([
         ("id", Value::from(account.user_id.clone())),
@@ -184,17 +204,16 @@ async fn log_in(http: &Http, account: &Account) -> Result<Session, Refusal> {
         .method(Method::POST)
         .json(&object([("auth", auth)]))
         .trust(account.trust.clone());
-    let answer = http
-        .send(ask)
-        .await
-        .and_then(|answer| answer.successful())
-        .map_err(Refusal::unavailable)?;
+    let answer = http.send(ask).await?.successful()?;
+    let lacks = |what| KeystoneError::Answer {
+        root: root.clone(),
+        what,
+    };
     let token = answer
         .header("x-subject-token")
-        .ok_or_else(|| Refusal::unavailable(format!("{root} gave no token")))?
+        .ok_or_else(|| lacks("token"))?
         .to_owned();
-    let document = metadata::parse(&answer.text())
-        .map_err(|error| Refusal::unavailable(format!("{root} gave no JSON: {error}")))?;
+    let document = metadata::parse(&answer.text()).map_err(|_| lacks("JSON"))?;
     let details = document.get("token");
     let expires = details
         .and_then(|details| text(details, "expires_at"))
