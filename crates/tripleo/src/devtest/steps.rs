@@ -1,0 +1,432 @@
+//! What each step does to the world.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::fs::FlockOperation;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::lab;
+use super::perf;
+use super::testenv_json::Testenv;
+use super::{Outcome, Story};
+use crate::commands::stack::{self, StackArgs, text};
+use crate::commands::{image, node};
+use crate::context::Context;
+
+/// The stack that the hello story deploys.
+pub const HELLO: &str = "hello";
+/// The stack that holds the provisioning network.
+const CTLPLANE: &str = "ctlplane";
+
+/// Only one devtest works on a state directory at a time.
+pub fn lock(context: &Context) -> anyhow::Result<File> {
+    let path = context.state.join("devtest.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| {
+            format!(
+                "cannot write {}; run as root, or give --state DIR",
+                path.display()
+            )
+        })?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        anyhow::anyhow!(
+            "another devtest works on {}; wait for it, or give another --state DIR",
+            context.state.display()
+        )
+    })?;
+    Ok(file)
+}
+
+/// Replaces this process by a shell in which the stock client talks to the seed.
+pub fn shell(context: &Context) -> anyhow::Result<()> {
+    if !context.clouds.file.is_file() {
+        bail!(
+            "there is no {}; bring the story up first: ./devtest",
+            context.clouds.file.display()
+        );
+    }
+    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/bash".into());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.display().to_string()));
+    let error = Command::new(&shell)
+        .env("OS_CLIENT_CONFIG_FILE", &context.clouds.file)
+        .env("OS_CLOUD", &context.clouds.name)
+        .env("TRIPLEO_STATE", &context.state)
+        .env(
+            "PATH",
+            own.map_or_else(|| path.clone(), |own| format!("{own}:{path}")),
+        )
+        .env("PS1", format!("[{}] \\w\\$ ", context.clouds.name))
+        .exec();
+    Err(error).with_context(|| format!("cannot run {}", shell.to_string_lossy()))
+}
+
+/// Removes what only made sense while machines and seed were up. Images and caches stay.
+pub fn clean(context: &Context) -> anyhow::Result<()> {
+    for name in ["seed", "testenv"] {
+        let path = context.state.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Story<'_> {
+    /// The golden image, built unless it is there and its inputs are the same.
+    pub fn setup(&mut self) -> anyhow::Result<Outcome> {
+        let image = self.image();
+        if self.args.cached && image.is_file() {
+            return Ok(Outcome::Kept);
+        }
+        let before = fs::metadata(&image).and_then(|data| data.modified()).ok();
+        image::build(self.context, HELLO)?;
+        let after = fs::metadata(&image)
+            .and_then(|data| data.modified())
+            .with_context(|| format!("the builder left no {}", image.display()))?;
+        Ok(if before == Some(after) {
+            Outcome::Kept
+        } else {
+            Outcome::Done
+        })
+    }
+
+    fn image(&self) -> PathBuf {
+        self.context.state.join("images").join("hello.raw")
+    }
+
+    /// The lab, and the file that tells of it.
+    pub fn testenv(&mut self) -> anyhow::Result<Outcome> {
+        let file = self.args.testenv_file(&self.context.state);
+        if self.args.existing_environment {
+            let (_, unknown) = Testenv::read(&file)?;
+            for key in unknown {
+                self.context
+                    .output
+                    .say(&format!("{}: key `{key}` is not known", file.display()));
+            }
+            return Ok(Outcome::Kept);
+        }
+        if self.args.nodes.is_some() || (self.lab.pid().is_some() && file.is_file()) {
+            return Ok(Outcome::Kept);
+        }
+        let folder = self.context.folder("testenv")?;
+        let specification = folder.join("spec.json");
+        let text = serde_json::to_vec_pretty(&lab::specification(&self.args)?)?;
+        fs::write(&specification, text)
+            .with_context(|| format!("cannot write {}", specification.display()))?;
+        let progress = self
+            .context
+            .output
+            .progress(&format!("starting {} machines", self.args.node_count));
+        let mut command = self.program("testenv")?;
+        command
+            .arg("serve")
+            .arg("--state")
+            .arg(&folder)
+            .arg("--spec")
+            .arg(&specification);
+        self.lab.start(command)?;
+        drop(progress);
+        let told = folder.join("lab.json");
+        let text =
+            fs::read(&told).with_context(|| format!("the lab wrote no {}", told.display()))?;
+        let directory: testenv::Directory = serde_json::from_slice(&text)
+            .with_context(|| format!("cannot read {}", told.display()))?;
+        lab::testenv_file(&directory).write(&file)?;
+        Ok(Outcome::Done)
+    }
+
+    /// This program again, for a server.
+    fn program(&self, name: &str) -> anyhow::Result<Command> {
+        let mut command =
+            Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+        command.arg(name).env(
+            "RUST_LOG",
+            if self.args.debug_logging {
+                "debug"
+            } else {
+                "info"
+            },
+        );
+        // What the operator's shell says of clouds is not for servers.
+        command
+            .env_remove("OS_CLOUD")
+            .env_remove("OS_CLIENT_CONFIG_FILE");
+        Ok(command)
+    }
+
+    /// The seed with image, network and machines.
+    pub async fn bring_up_seed(&mut self) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::Kept;
+        if self.seed.pid().is_none() {
+            let progress = self.context.output.progress("starting the seed");
+            let mut command = self.program("seed")?;
+            command.arg("--state").arg(self.context.folder("seed")?);
+            command.args(["--cloud", "metal", "--listen", PUBLIC]);
+            command
+                .arg("--internal-listen")
+                .arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
+
+            self.seed.start(command)?;
+            drop(progress);
+            outcome = Outcome::Done;
+        }
+        if self.upload().await? == Outcome::Done {
+            outcome = Outcome::Done;
+        }
+        self.network().await?;
+        let machines = match &self.args.nodes {
+            Some(file) => node::read_machines(file)?,
+            None => node::read_machines(&self.args.testenv_file(&self.context.state))?,
+        };
+        node::import(self.context, &machines).await?;
+        Ok(outcome)
+    }
+
+    /// Puts the golden image into the seed, unless it holds the same one.
+    async fn upload(&self) -> anyhow::Result<Outcome> {
+        let cloud = self.context.cloud().await?;
+        let file = self.image();
+        let digest = digest(&file)?;
+        let list = cloud
+            .get("image", &format!("v2/images?name={HELLO}"))
+            .await?;
+        let images = list["images"].as_array().cloned().unwrap_or_default();
+        if images
+            .iter()
+            .any(|image| image["tripleo_build"] == digest.as_str() && image["status"] == "active")
+        {
+            return Ok(Outcome::Kept);
+        }
+        let _progress = self
+            .context
+            .output
+            .progress(&format!("uploading image {HELLO}"));
+        let body = json!({
+            "name": HELLO, "disk_format": "raw", "container_format": "bare", "visibility": "public",
+            "tripleo_build": digest,
+        });
+        let image = cloud.post("image", "v2/images", &body).await?;
+        cloud
+            .upload(
+                "image",
+                &format!("v2/images/{}/file", text(&image["id"])),
+                &file,
+            )
+            .await?;
+        // The name must say one image; running machines keep what is on their disks.
+        for old in images {
+            cloud
+                .delete("image", &format!("v2/images/{}", text(&old["id"])))
+                .await?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The provisioning network, as a stack of its own so that real Heat could make it too.
+    async fn network(&self) -> anyhow::Result<()> {
+        if let Some(found) = self
+            .context
+            .cloud()
+            .await?
+            .find("orchestration", &format!("stacks/{CTLPLANE}"))
+            .await?
+            && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
+        {
+            return Ok(());
+        }
+        let mut args = self.stack_args(CTLPLANE, "ctlplane.yaml");
+        let file = self.args.testenv_file(&self.context.state);
+        let network = if file.is_file() {
+            Testenv::read(&file)?.0.baremetal_network
+        } else {
+            Default::default()
+        };
+        for (name, value) in [
+            ("cidr", network.cidr),
+            ("gateway", network.gateway_ip),
+            ("range_start", network.seed.range_start),
+            ("range_end", network.seed.range_end),
+        ] {
+            if !value.is_empty() {
+                args.parameters.push(format!("{name}={value}"));
+            }
+        }
+        stack::ensure(self.context, &args).await
+    }
+
+    fn stack_args(&self, stack: &str, template: &str) -> StackArgs {
+        StackArgs {
+            stack: stack.to_owned(),
+            template: Some(stack::shipped(&self.context.root, template)),
+            environment: Vec::new(),
+            parameters: Vec::new(),
+            existing: false,
+            rollback: false,
+            timeout: self.args.stack_timeout,
+        }
+    }
+
+    /// The stack of the story.
+    pub async fn overcloud(&mut self) -> anyhow::Result<Outcome> {
+        let mut args = self.stack_args(HELLO, "hello.yaml");
+        args.environment.clone_from(&self.args.heat_env_overcloud);
+        args.parameters.clone_from(&self.args.parameters);
+        if let Some(found) = self
+            .context
+            .cloud()
+            .await?
+            .find("orchestration", &format!("stacks/{HELLO}"))
+            .await?
+            && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
+            && !stack::would_change(self.context, &args).await?
+        {
+            return Ok(Outcome::Kept);
+        }
+        stack::ensure(self.context, &args).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Fetches each page over the provisioning network and checks what it shows.
+    pub async fn end(&mut self) -> anyhow::Result<Outcome> {
+        let stack = stack::read(self.context, HELLO).await?;
+        let output = |name: &str| -> Value {
+            stack["outputs"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|output| output["output_key"] == name)
+                .map_or(Value::Null, |output| output["output_value"].clone())
+        };
+        let secret = text(&output("secret"));
+        let list = |name: &str| -> Vec<String> {
+            output(name)
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect()
+        };
+        let (urls, addresses) = (list("urls"), list("addresses"));
+        if urls.is_empty() || urls.len() != addresses.len() || secret.is_empty() {
+            bail!("stack {HELLO} has no usable outputs: urls {urls:?}, addresses {addresses:?}");
+        }
+        // Without TLS and with the address at hand, a client of the plainest kind.
+        let roots = Vec::new();
+        let http = reqwest::Client::builder()
+            .tls_certs_only(roots)
+            .timeout(Duration::from_secs(20))
+            .build()?;
+        for (number, url) in urls.iter().enumerate() {
+            let others: Vec<&String> = addresses
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| *n != number)
+                .map(|(_, address)| address)
+                .collect();
+            self.page(&http, url, &secret, &others).await?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// A service may start a moment after its node reported; a page that stays wrong is an error.
+    async fn page(
+        &self,
+        http: &reqwest::Client,
+        url: &str,
+        secret: &str,
+        peers: &[&String],
+    ) -> anyhow::Result<()> {
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let problem = match fetch(http, url).await {
+                Ok(page) if !page.contains(secret) => {
+                    format!("{url} does not show the generated secret")
+                }
+                Ok(page) => match peers.iter().find(|peer| !page.contains(peer.as_str())) {
+                    Some(peer) => {
+                        format!("{url} does not show the address {peer} of the other machine")
+                    }
+                    None => {
+                        self.context
+                            .output
+                            .say(&format!("{url} shows what the template gave it"));
+                        return Ok(());
+                    }
+                },
+                Err(error) => format!("{url} cannot be fetched: {error:#}"),
+            };
+            if std::time::Instant::now() > until {
+                bail!("{problem}; look closer: tripleo node list, tripleo node console NODE");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How to go on, and what it cost.
+    pub fn tell(&self) -> anyhow::Result<()> {
+        let context = self.context;
+        let time = jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
+        let log = context.state.join("devtest_perf.log");
+        perf::append(&log, &self.args.perf_comment, &time, &self.rows)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        context.output.say("");
+        context.output.say(perf::table(&self.rows).trim_end());
+        let bin = context.root.join("target/ci/tripleo");
+        let bin = bin.display();
+        context.output.data(&format!(
+            "\nThe story is up. Go on:\n\n    export OS_CLIENT_CONFIG_FILE={}\n    openstack --os-cloud seed stack list\n    \
+             {bin} devtest shell\n    {bin} node list\n    ./devtest --down",
+            context.clouds.file.display()
+        ));
+        Ok(())
+    }
+}
+
+/// Where the stock client reaches the seed.
+const PUBLIC: &str = "127.0.0.1:5000";
+/// Where machines reach it.
+const INTERNAL_PORT: u16 = 5000;
+
+async fn fetch(http: &reqwest::Client, url: &str) -> anyhow::Result<String> {
+    Ok(http
+        .get(url)
+        .send()
+        .await?
+        .error_for_status()?
+        .text()
+        .await?)
+}
+
+/// Names a build of the image: the file, its size and its time. Reading gigabytes again at each run would cost more than it tells.
+fn digest(image: &Path) -> anyhow::Result<String> {
+    let data =
+        fs::metadata(image).with_context(|| format!("there is no image {}", image.display()))?;
+    let modified = data
+        .modified()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(image.as_os_str().as_encoded_bytes());
+    hash.update(data.len().to_le_bytes());
+    hash.update(modified.as_nanos().to_le_bytes());
+    Ok(format!("{:x}", hash.finalize()))
+}
