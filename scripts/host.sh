@@ -1,0 +1,52 @@
+# Sourced by ./devtest and ./check: what both need to know of the host. Nothing here names a registry;
+# packages come from the sources that the machine is set up with.
+
+# What images, the lab and the seed call (see docs/requirements.md).
+STORY_PACKAGES="ca-certificates debian-archive-keyring dnsmasq-base dosfstools e2fsprogs gcc grub-common grub-efi-amd64-bin
+  grub-pc-bin iproute2 libc6-dev mmdebstrap mtools procps qemu-utils systemd-container util-linux xz-utils zstd"
+# What only tests call.
+CHECK_PACKAGES="attr bash curl file gdisk git libcap2-bin python3 python3-venv rsync squashfs-tools strace sudo time xfsprogs"
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$0: $*"; exit 1; }
+
+need_root() {
+  [ "$(id -u)" = 0 ] || fail "this needs root (it makes namespaces, mounts and network interfaces of its own); run it with sudo"
+}
+
+# need_packages NAME...: installs those Debian packages that are not there.
+need_packages() {
+  local missing=() package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "installing: ${missing[*]}"
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
+    >"$LOGS/apt.log" 2>&1 || { tail -n 20 "$LOGS/apt.log" >&2; fail "apt-get failed; the whole log is in $LOGS/apt.log"; }
+}
+
+# need_rust: a toolchain that can build this workspace; the distribution's newest where the host has none.
+need_rust() {
+  local want have
+  want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  have=$(cargo --version 2>/dev/null | awk '{print $2}')
+  if [ -z "$have" ] || [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" != "$want" ]; then
+    need_packages rustc-web cargo-web rustfmt-web rust-web-clippy
+    hash -r
+    have=$(cargo --version 2>/dev/null | awk '{print $2}')
+    [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
+      fail "Rust $want or newer is needed, the host has ${have:-none} and its packages offer nothing newer; install a toolchain and run this again"
+  fi
+}
+
+# build_first: the image builder and the static node binary, which is all that image builds need.
+build_first() {
+  cargo build --profile ci --locked -p diskimage-builder -p run-parts --bins || return
+  # rustc's own flag only for this binary: RUSTFLAGS would rebuild every dependency and break build scripts.
+  cargo rustc --profile ci --locked -p node --bin node -- -C target-feature=+crt-static || return
+  # A later build of the tests writes an ordinary binary to the same place.
+  install -D target/ci/node target/ci/static/node
+}
+
+build_rest() { cargo build --profile ci --locked --workspace --bins --exclude node; }
