@@ -1,35 +1,51 @@
 //! Works out what a stack update would change.
 //!
-//! Takes the recorded stack and the frame that is wanted; gives [`StackChanges`], the value that
-//! the engine executes and a preview prints. Touches no cloud, no store, no clock.
+//! Takes the recorded resources and the frame that is wanted; gives [`StackChanges`], the value that
+//! the engine executes and a preview prints. Touches no cloud, no store, no clock: same input, same
+//! answer. It says what an update will do, not what Heat's preview would say: ids that are there
+//! are known, and only what is made anew is not.
+
+mod compare;
+mod decide;
 
 use std::fmt;
 
-use hot::{Frame, Map, TemplateError, Value};
+use hot::{Map, Value};
+
+pub use compare::changes;
+pub use decide::{Fate, Verdict, Wanted, decide, definition, differences, must_replace};
 
 /// A resource as it was recorded when it was last made or updated.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recorded {
     /// Names from the root: `["group", "0", "server"]`.
     pub path: Vec<String>,
     /// Its type as the template had it.
     pub type_name: String,
+    /// The type of its plugin; empty for a nested template.
+    pub plugin: String,
     /// Its physical id: what `get_resource` gives.
     pub reference: Option<Value>,
-    /// Attributes that were asked for, as far as they are known.
+    /// Attributes, as far as they are known.
     pub attributes: Map,
-    /// Properties as given, resolved ([`Frame::given_properties`]).
+    /// Properties as given, resolved ([`hot::Frame::given_properties`]).
     pub given_properties: Map,
+    /// Properties checked and converted ([`hot::Frame::properties`]).
+    pub properties: Map,
     /// Its metadata.
     pub metadata: Value,
-    /// Its deletion policy, update policy, external id and requirements, as one comparable map.
+    /// What else of it counts ([`definition`]).
     pub definition: Map,
     /// Whether the last action on it failed, so it must be replaced.
     pub failed: bool,
+    /// Id of the stack inside it, if there is one.
+    pub nested_id: Option<String>,
+    /// Of a group: names that are never used again.
+    pub removed: Vec<String>,
 }
 
 /// What happens to one resource.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Change {
     /// Names from the root.
     pub path: Vec<String>,
@@ -69,26 +85,67 @@ pub struct StackChanges {
     pub unchanged: Vec<Change>,
 }
 
-/// Compares what is recorded with what is wanted.
-pub fn changes(recorded: &[Recorded], wanted: &Frame) -> Result<StackChanges, TemplateError> {
-    let _ = (recorded, wanted);
-    Ok(StackChanges::default())
+impl StackChanges {
+    /// Whether the update would do nothing.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.added, &self.updated, &self.replaced, &self.deleted];
+        lists.iter().all(|list| list.is_empty())
+    }
 }
 
 impl fmt::Display for StackChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            ("added", &self.added),
-            ("updated", &self.updated),
-            ("replaced", &self.replaced),
-            ("deleted", &self.deleted),
-            ("unchanged", &self.unchanged),
+        let lists = [
+            ('+', &self.added),
+            ('~', &self.updated),
+            ('!', &self.replaced),
+            ('-', &self.deleted),
         ];
-        for (word, changes) in parts {
+        for (mark, changes) in lists {
             for change in changes {
-                writeln!(f, "{word} {} ({})", change.path.join("/"), change.type_name)?;
+                write!(f, "{mark} {} ({})", change.path.join("/"), change.type_name)?;
+                if let Some(because) = &change.because {
+                    write!(f, ": {because}")?;
+                }
+                writeln!(f)?;
+                for property in &change.properties {
+                    writeln!(f, "    {property}")?;
+                }
             }
+        }
+        write!(
+            f,
+            "{} added, {} updated, {} replaced, {} deleted, {} unchanged",
+            self.added.len(),
+            self.updated.len(),
+            self.replaced.len(),
+            self.deleted.len(),
+            self.unchanged.len()
+        )
+    }
+}
+
+impl fmt::Display for PropertyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> ", self.name, short(&self.old))?;
+        match &self.new {
+            Some(new) => f.write_str(&short(new))?,
+            None => f.write_str("(known when the update runs)")?,
+        }
+        if self.replaces {
+            f.write_str(" (forces the replacement)")?;
         }
         Ok(())
     }
+}
+
+/// A value on one line, cut where it is long.
+fn short(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = value.to_json().to_string();
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    let cut: String = text.chars().take(LONGEST).collect();
+    format!("{cut}…")
 }

@@ -323,8 +323,23 @@ impl Frame {
         let Some(schemas) = self.property_schemas(name)? else {
             return Ok(given.clone());
         };
-        properties::convert_map(given, &schemas, Rules::Check)
+        let given = self.renamed(name, given)?;
+        properties::convert_map(&given, &schemas, Rules::Check)
             .map_err(|error| self.property_error(name, error))
+    }
+
+    /// Puts values of properties with an old name under the new one.
+    pub(crate) fn renamed(&self, name: &str, given: &Map) -> Outcome<Map> {
+        let mut given = given.clone();
+        if let Some(schema) = self.parts(name)?.resource.schema() {
+            for (old, new) in schema.old_names {
+                if let Some(value) = given.get(*old).filter(|value| value.is_true()).cloned() {
+                    given.shift_remove(*old);
+                    given.entry((*new).to_owned()).or_insert(value);
+                }
+            }
+        }
+        Ok(given)
     }
 
     pub(crate) fn property_error(&self, name: &str, error: TemplateError) -> TemplateError {
@@ -367,6 +382,47 @@ impl Frame {
             Some(schema) => properties::convert_map(&given, &schema.update_policy, Rules::Check),
             None => Ok(given),
         }
+    }
+
+    /// Names that a resource says it depends on.
+    pub fn depends_on(&self, name: &str) -> &[String] {
+        self.inner
+            .body
+            .resources
+            .get(name)
+            .map_or(&[], |parts| parts.depends_on.as_slice())
+    }
+
+    /// Refuses an update of a stack that changes a parameter that may not change.
+    ///
+    /// A raw new value is compared with the parsed old one, as Heat does: `"1"` is not `1`.
+    pub fn check_immutable(&self, old: &Frame) -> Result<(), TemplateError> {
+        let mut changed = Vec::new();
+        for (schema, given) in self
+            .parameter_schemas()
+            .filter(|(schema, _)| schema.immutable)
+        {
+            let Ok(before) = old.parameter(&schema.name) else {
+                continue;
+            };
+            let new = match given {
+                Some(given) => given.clone(),
+                None => self.parameter(&schema.name)?,
+            };
+            if !before.equals(&new) {
+                changed.push(schema.name.as_str());
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(TemplateError::new(
+            Kind::ImmutableParameterModified,
+            format!(
+                "The following parameters are immutable and may not be updated: {}",
+                changed.join(", ")
+            ),
+        ))
     }
 
     /// What `get_attr` of a resource gives, its members and path followed. Null when not known.

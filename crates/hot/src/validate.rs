@@ -178,6 +178,7 @@ impl Checker<'_> {
         let Some(schemas) = schemas else {
             return Ok(given);
         };
+        let given = self.frame.renamed(self.name, &given)?;
         properties::check_names(given.keys().map(String::as_str), &schemas).map_err(wrong)?;
         let mut converted = Map::new();
         for (key, schema) in &schemas {

@@ -183,14 +183,9 @@ fn test_resource() -> TypeSchema {
     )])
 }
 
+/// Upstream marks its properties as updatable but can not update them: every change replaces.
 fn delay() -> TypeSchema {
-    let least = |about: &str| {
-        number()
-            .or(0i64)
-            .updatable()
-            .range(Some(0), None)
-            .about(about)
-    };
+    let least = |about: &str| number().or(0i64).range(Some(0), None).about(about);
     TypeSchema::new("OS::Heat::Delay", "Waits before and after it is made.").properties([
         (
             "min_wait",
@@ -204,7 +199,6 @@ fn delay() -> TypeSchema {
             "jitter_multiplier_secs",
             number()
                 .or(1i64)
-                .updatable()
                 .range(Some(0), None)
                 .about("Number of seconds to multiply the jitter value by."),
         ),
@@ -215,7 +209,6 @@ fn delay() -> TypeSchema {
                 .of(text().one_of(&[
                     "CREATE", "DELETE", "UPDATE", "SUSPEND", "RESUME", "ADOPT", "SNAPSHOT", "CHECK",
                 ]))
-                .updatable()
                 .about("Actions during which the delay will occur."),
         ),
     ])

@@ -5,11 +5,13 @@
 //! is not here.
 
 mod api;
+mod cinder;
 mod configs;
 mod groups;
 mod heat;
 mod neutron;
 mod nova;
+mod router;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -51,8 +53,8 @@ pub struct TypeSchema {
     pub snapshots: bool,
     /// What stands behind it.
     pub nature: Nature,
-    /// Whether `get_resource` gives its name while it has no id of its own.
-    pub named: bool,
+    /// Old names of properties with the new ones.
+    pub old_names: &'static [(&'static str, &'static str)],
 }
 
 impl TypeSchema {
@@ -65,7 +67,7 @@ impl TypeSchema {
             update_policy: IndexMap::new(),
             snapshots: false,
             nature: Nature::Single,
-            named: false,
+            old_names: &[],
         }
     }
 
@@ -107,6 +109,11 @@ impl TypeSchema {
 
     fn nature(mut self, nature: Nature) -> Self {
         self.nature = nature;
+        self
+    }
+
+    fn old_names(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+        self.old_names = names;
         self
     }
 
@@ -161,6 +168,8 @@ static TYPES: LazyLock<BTreeMap<&'static str, TypeSchema>> = LazyLock::new(|| {
     rows.extend(groups::rows());
     rows.extend(nova::rows());
     rows.extend(neutron::rows());
+    rows.extend(router::rows());
+    rows.extend(cinder::rows());
     rows.into_iter().map(|row| (row.name, row)).collect()
 });
 
