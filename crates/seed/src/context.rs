@@ -8,8 +8,9 @@ use store::{Migrations, Store};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::identity::{self, Identity};
 use crate::settings::Settings;
-use crate::{SeedError, files};
+use crate::{Mounted, SeedError, clouds, files};
 
 /// What all services of one seed share. Handed to each module's `router`.
 pub struct Context {
@@ -17,6 +18,8 @@ pub struct Context {
     pub settings: Settings,
     /// The database.
     pub store: Store,
+    /// Checks tokens, makes users for stacks, finds keys that requests are signed with.
+    pub identity: Identity,
     /// Where operators reach the seed, without a slash at the end.
     pub public_url: String,
     /// Where nodes reach the seed, without a slash at the end.
@@ -38,7 +41,7 @@ pub(crate) struct Addresses {
 
 impl Context {
     /// Opens the state directory and the database in it.
-    pub(crate) fn open(settings: Settings, bound: &Addresses) -> Result<Ctx, SeedError> {
+    pub(crate) async fn open(settings: Settings, bound: &Addresses) -> Result<Ctx, SeedError> {
         let state = |path: &std::path::Path| {
             let path = path.to_owned();
             move |source| SeedError::State { path, source }
@@ -59,6 +62,13 @@ impl Context {
         }
         let store = Store::open(&settings.state.join("seed.sqlite"), &migrations())
             .map_err(SeedError::Store)?;
+        let (identity, login) = Identity::open(
+            store.clone(),
+            &settings.state,
+            settings.token_lifetime,
+            &settings.region,
+        )
+        .await?;
         let scheme = if settings.tls.is_some() {
             "https"
         } else {
@@ -73,9 +83,11 @@ impl Context {
         let internal_url = given(&settings.internal_url)
             .or_else(|| bound.internal.map(own))
             .unwrap_or_else(|| public_url.clone());
+        clouds::write(&settings, &public_url, &login)?;
         Ok(Arc::new(Self {
             settings,
             store,
+            identity,
             public_url,
             internal_url,
             stop: CancellationToken::new(),
@@ -84,9 +96,28 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Writes the catalog entries of what is mounted, and takes out what is not any more.
+    pub(crate) async fn list_services(&self, mounted: &[Mounted]) -> Result<(), SeedError> {
+        let entries: Vec<_> = mounted
+            .iter()
+            .filter_map(|m| m.catalog.map(|entry| (m.prefix, entry)))
+            .collect();
+        let (public, internal) = (self.public_url.clone(), self.internal_url.clone());
+        let region = self.settings.region.clone();
+        self.identity
+            .list_services(region, public, internal, entries)
+            .await
+            .map_err(|failure| SeedError::Service {
+                service: "identity",
+                source: Box::new(failure),
+            })
+    }
+}
+
 /// Tables of all rooms that keep something in the seed's database. One line a room.
 fn migrations() -> Vec<Migrations> {
-    vec![]
+    vec![identity::MIGRATIONS]
 }
 
 /// An address that a client can use: listening on all of them is not one.

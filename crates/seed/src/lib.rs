@@ -4,10 +4,12 @@
 //! prefix. A service is routes, wire types and policy over a room below; what it does is that room's job.
 
 pub mod cloudformation;
+mod clouds;
 mod context;
 mod error;
 mod failure;
 mod files;
+pub mod identity;
 pub mod metadata;
 pub mod orchestration;
 mod server;
@@ -29,8 +31,8 @@ use context::Addresses;
 use server::{Listener, Services};
 
 /// Starts all services. One line a service; those without a catalog entry are for nodes.
-async fn services(_ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
-    Ok(vec![])
+async fn services(ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
+    Ok(vec![identity::mount(&ctx.identity)])
 }
 
 /// Serves until SIGTERM or SIGINT. `ready` is told the public URL when requests are answered.
@@ -48,8 +50,9 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), S
         internal = Some(listener.address());
         listeners.push(listener);
     }
-    let ctx = Context::open(settings, &Addresses { public, internal })?;
+    let ctx = Context::open(settings, &Addresses { public, internal }).await?;
     let mounted = services(&ctx).await?;
+    ctx.list_services(&mounted).await?;
     let services = Arc::new(Services::new(mounted));
     let mut terminate = signal(SignalKind::terminate()).map_err(SeedError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SeedError::Runtime)?;
