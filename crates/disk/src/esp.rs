@@ -26,7 +26,10 @@ pub fn make(
     let kib = (size / 1024).to_string();
     let sectors = (offset / 512).to_string();
     run(Command::new("mkfs.vfat")
-        .args(["-n", "ESP", "-i", "1d0e5b00", "--offset", &sectors])
+        // The type follows the size of the whole image if it is not said.
+        .args([
+            "-F", "32", "-s", "1", "-n", "ESP", "-i", "1d0e5b00", "--offset", &sectors,
+        ])
         .arg(image)
         .arg(kib))?;
     let mut drive = image.as_os_str().to_owned();

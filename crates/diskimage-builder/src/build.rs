@@ -262,7 +262,7 @@ impl Build<'_> {
         runner.phase("finalise", true, Part::All)?;
         set(&mut runner.outside, "TARGET_ROOT", runner.root.as_os_str());
         runner.phase("cleanup", false, Part::All)?;
-        self.keep_packages();
+        self.keep_packages(&runner.root);
         let points: BTreeSet<PathBuf> = place::mount_points_below(&runner.root)
             .into_iter()
             .collect();

@@ -162,7 +162,7 @@ impl BuildPlan {
             };
             hasher.field(element.name.as_bytes());
             hasher
-                .tree(&element.path, &|path| path.starts_with("tests"))
+                .tree(&element.path, &|path| !read_by_root(path))
                 .map_err(failed)?;
             words_below(&element.path, &mut mentioned).map_err(failed)?;
         }
@@ -180,6 +180,19 @@ impl BuildPlan {
         })?;
         Ok(hasher.finish())
     }
+}
+
+/// Whether hooks of root.d may read this path of an element: not the hooks of other phases, nor what people read.
+fn read_by_root(path: &Path) -> bool {
+    let top = path
+        .components()
+        .next()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let top = top.unwrap_or_default();
+    let other_phase = PHASES
+        .iter()
+        .any(|(name, _)| *name != "root" && top.strip_suffix(".d") == Some(name));
+    !other_phase && top != "tests" && !top.starts_with("README")
 }
 
 /// The file name of an output.

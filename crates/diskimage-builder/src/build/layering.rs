@@ -24,6 +24,12 @@ const NOT_INSIDE: &[&str] = &[
     "cleanup.d",
 ];
 
+/// What builds share of apt, and where it lies in a tree.
+const SHARED: &[(&str, &str)] = &[
+    ("archives", "var/cache/apt/archives"),
+    ("lists", "var/lib/apt/lists"),
+];
+
 /// A layer whose hooks run in the chroot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -265,54 +271,86 @@ impl Build<'_> {
         self.share_packages(runner)
     }
 
-    /// Shows the package cache; what a build downloads lands in a tree of its own first.
+    /// Shows what builds share of the package manager, as far as the tree has one: downloads and lists.
+    /// What this build fetches lands in trees of its own first, and never in the image.
     fn share_packages(&self, runner: &Runner<'_>) -> Result<(), BuildError> {
-        let archives = runner.root.join("var/cache/apt/archives");
         let wanted = self
             .around
             .variable("DIB_APT_LOCAL_CACHE")
             .is_none_or(|value| value != "0");
-        if !archives.is_dir() || !wanted {
-            return Ok(());
-        }
-        let shared = self.settings.cache.join("apt/archives");
-        folder(&shared)?;
-        let own = self.workspace.build.join("apt");
-        let (upper, work) = (own.join("upper"), own.join("work"));
-        folder(&upper)?;
-        place::overlay(&[shared], &upper, &work, &archives)?;
-        folder(&archives.join("partial"))
-    }
-
-    /// Gives downloaded packages to other builds.
-    pub(super) fn keep_packages(&self) {
-        let shared = self.settings.cache.join("apt/archives");
-        let Ok(entries) = std::fs::read_dir(self.workspace.build.join("apt/upper")) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| name.ends_with(".deb"))
-                || shared.join(&name).exists()
-            {
+        for (name, point) in SHARED {
+            let point = runner.root.join(point);
+            if !point.is_dir() || !wanted {
                 continue;
             }
-            let mut beside = std::ffi::OsString::from(".");
-            beside.push(&name);
-            beside.push(format!(".{}", self.workspace.id));
-            let beside = shared.join(beside);
-            // A package that cannot be kept is downloaded again, no more.
-            if std::fs::copy(entry.path(), &beside)
-                .and_then(|_| std::fs::rename(&beside, shared.join(&name)))
-                .is_err()
-            {
-                let _ = std::fs::remove_file(&beside);
+            let shared = self.shared(name, &runner.root)?;
+            let own = self.workspace.build.join("apt").join(name);
+            let upper = own.join("upper");
+            folder(&upper)?;
+            place::overlay(&[shared], &upper, &own.join("work"), &point)?;
+            folder(&point.join("partial"))?;
+        }
+        Ok(())
+    }
+
+    /// Downloads are shared by all; lists by those who have the same sources.
+    fn shared(&self, name: &str, root: &Path) -> Result<PathBuf, BuildError> {
+        let mut shared = self.settings.cache.join("apt").join(name);
+        if name == "lists" {
+            let mut hasher = layers::start_key(&self.settings.arch, name);
+            for sources in ["etc/apt/sources.list", "etc/apt/sources.list.d"] {
+                let path = root.join(sources);
+                let added = if path.is_dir() {
+                    hasher.tree(&path, &|_| false).map(drop)
+                } else if path.is_file() {
+                    hasher.file(&path).map(drop)
+                } else {
+                    Ok(())
+                };
+                added.map_err(file("read", &path))?;
+            }
+            shared.push(&hasher.finish()[..16]);
+        }
+        folder(&shared)?;
+        Ok(shared)
+    }
+
+    /// Gives what this build fetched to others.
+    pub(super) fn keep_packages(&self, root: &Path) {
+        for (name, _) in SHARED.iter().copied() {
+            let upper = self.workspace.build.join("apt").join(name).join("upper");
+            let Ok(entries) = std::fs::read_dir(&upper) else {
+                continue;
+            };
+            let Ok(shared) = self.shared(name, root) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let (path, file_name) = (entry.path(), entry.file_name());
+                let text = file_name.to_string_lossy();
+                let package = text.ends_with(".deb");
+                let fetched = if name == "archives" {
+                    package
+                } else {
+                    text != "lock"
+                };
+                let have = package && shared.join(&file_name).exists();
+                if !fetched || have || !path.is_file() {
+                    continue;
+                }
+                let beside = shared.join(format!(".{text}.{}", self.workspace.id));
+                // What cannot be kept is fetched again, no more.
+                let kept = std::fs::copy(&path, &beside)
+                    .and_then(|_| std::fs::rename(&beside, shared.join(&file_name)));
+                if kept.is_err() {
+                    let _ = std::fs::remove_file(&beside);
+                }
             }
         }
     }
 
     pub(super) fn unmount(&self, runner: &Runner<'_>) {
-        self.keep_packages();
+        self.keep_packages(&runner.root);
         place::unmount_all(&runner.root);
     }
 
@@ -341,7 +379,7 @@ impl Build<'_> {
         )?;
         tree::use_host_resolver(&runner.root)?;
         runner.phase("extra-data", false, Part::All)?;
-        self.keep_packages();
+        self.keep_packages(&runner.root);
         detach_own_mounts(&runner.root);
         self.set_mounts_aside(&runner.root)?;
         place::unmount_all(&runner.root);
@@ -398,7 +436,7 @@ impl Build<'_> {
         draft: Draft,
         stack: &mut Stack,
     ) -> Result<(), BuildError> {
-        self.keep_packages();
+        self.keep_packages(&runner.root);
         detach_own_mounts(&runner.root);
         self.set_mounts_aside(&runner.root)?;
         self.unmount(runner);
@@ -460,6 +498,7 @@ fn detach_own_mounts(root: &Path) {
         "dev",
         "tmp/in_target.d",
         "var/cache/apt/archives",
+        "var/lib/apt/lists",
     ] {
         place::unmount_all(&root.join(own));
     }
