@@ -12,7 +12,8 @@ use std::process::ExitCode;
 type Agent = (&'static str, fn() -> ExitCode);
 
 /// All names that the program answers to.
-const AGENTS: [Agent; 8] = [
+const AGENTS: [Agent; 9] = [
+    ("deploy-agent", deploy_agent::main),
     ("dib-run-parts", || run_parts::main(words())),
     ("heat-config", || arguments::main(heat_config::run)),
     ("heat-config-notify", || {
@@ -29,7 +30,6 @@ const AGENTS: [Agent; 8] = [
     ("os-signal-deployments", || {
         arguments::main(heat_config::signal_refreshed)
     }),
-    // The deploy agent, which is `/init` of a deployment image, gets its row here.
 ];
 
 const USAGE: &str = "Usage: node-agents NAME [ARGUMENT ...]   act as the agent NAME
@@ -45,6 +45,11 @@ fn main() -> ExitCode {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
+    // As the first process of a deploy medium it is the deploy agent.
+    let name = match name.as_str() {
+        "init" => "deploy-agent".to_owned(),
+        _ => name,
+    };
     if let Some((_, agent)) = AGENTS.iter().find(|(agent, _)| *agent == name) {
         return agent();
     }
