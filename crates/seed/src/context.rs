@@ -117,7 +117,7 @@ impl Context {
 
 /// Tables of all rooms that keep something in the seed's database. One line a room.
 fn migrations() -> Vec<Migrations> {
-    vec![identity::MIGRATIONS]
+    vec![identity::MIGRATIONS, engine::Engine::MIGRATIONS]
 }
 
 /// An address that a client can use: listening on all of them is not one.

@@ -32,7 +32,24 @@ use server::{Listener, Services};
 
 /// Starts all services. One line a service; those without a catalog entry are for nodes.
 async fn services(ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
-    Ok(vec![identity::mount(&ctx.identity)])
+    let mut mounted = vec![identity::mount(&ctx.identity)];
+    if let Some(cloud) = driver(ctx) {
+        mounted.extend(orchestration::open(ctx, cloud).await?);
+    }
+    Ok(mounted)
+}
+
+/// So many machines has the cloud in memory.
+const SIMULATED_NODES: usize = 1000;
+
+/// What servers are made of; none where that is not there yet.
+fn driver(ctx: &Ctx) -> Option<Arc<dyn cloud::Cloud>> {
+    match ctx.settings.cloud {
+        CloudKind::Sim => Some(Arc::new(cloud_sim::Sim::new(
+            cloud_sim::Options::with_nodes(SIMULATED_NODES),
+        ))),
+        CloudKind::Metal => None,
+    }
 }
 
 /// Serves until SIGTERM or SIGINT. `ready` is told the public URL when requests are answered.

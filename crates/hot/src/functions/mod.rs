@@ -263,13 +263,15 @@ static ROWS: &[Row] = &[
         Newton,
         Ocata,
         Place::Value,
-        Function::new("yaql", expression::check_yaql, expression::yaql),
+        Function::new("yaql", expression::check_yaql, expression::yaql)
+            .validated(expression::validate_yaql),
     ),
     row(
         Pike,
         Wallaby,
         Place::Both,
-        Function::new("yaql", expression::check_yaql, expression::yaql),
+        Function::new("yaql", expression::check_yaql, expression::yaql)
+            .validated(expression::validate_yaql),
     ),
     row(
         Newton,

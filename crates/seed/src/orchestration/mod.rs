@@ -27,13 +27,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use engine::Engine;
+use cloud::Cloud;
+use engine::{Endpoints, Engine, Setup, SystemClock};
 use openstack_api::{Caller, Dialect, Origin, Service, TokenCheck};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::metadata::{EngineNodes, Metadata};
-use crate::{CatalogEntry, Mounted, cloudformation, metadata};
+use crate::{CatalogEntry, Ctx, Mounted, SeedError, cloudformation, metadata};
 
 use access::Asker;
 use fault::Fault;
@@ -62,6 +63,32 @@ pub(crate) struct Ask {
 
 /// The answer to a request, or why there is none.
 pub(crate) type Answer = Result<Response<Body>, Fault>;
+
+/// Opens the engine on a cloud and mounts all that leads to it.
+pub(crate) async fn open(ctx: &Ctx, cloud: Arc<dyn Cloud>) -> Result<Vec<Mounted>, SeedError> {
+    let internal = &ctx.internal_url;
+    let setup = Setup {
+        store: ctx.store.clone(),
+        cloud,
+        users: Arc::new(ctx.identity.clone()),
+        clock: Arc::new(SystemClock),
+        endpoints: Endpoints {
+            metadata: format!("{internal}{}", metadata::PREFIX),
+            auth: format!("{internal}/identity/v3"),
+            orchestration: format!("{internal}{PREFIX}/v1"),
+            cloudformation: format!("{internal}{}/v1", cloudformation::PREFIX),
+            region: ctx.settings.region.clone(),
+        },
+    };
+    let engine = Engine::open(setup)
+        .await
+        .map_err(|source| SeedError::Service {
+            service: "orchestration",
+            source: Box::new(source),
+        })?;
+    let tokens: Arc<dyn TokenCheck> = Arc::new(ctx.identity.clone());
+    Ok(mount(&engine, &tokens, &ctx.stop))
+}
 
 /// Everything by which stacks and their nodes are reached: this API, its short form, the
 /// CloudFormation side, and the metadata of nodes.

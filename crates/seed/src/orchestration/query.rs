@@ -120,17 +120,9 @@ pub fn decode(text: &str) -> String {
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
 pub fn encode(text: &str) -> String {
-    encode_keeping(text, "")
-}
-
-/// Percent-encodes all but the unreserved characters and some others.
-pub fn encode_keeping(text: &str, keep: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric()
-            || b"-_.~".contains(&byte)
-            || keep.as_bytes().contains(&byte);
-        if plain {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
