@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use changes::StackChanges;
 use cloud::Cloud;
-use hot::{Environment, Files, Template};
+use hot::{Environment, Files, Frame, Template};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use store::Store;
 
 use crate::api::{
@@ -14,13 +15,17 @@ use crate::api::{
     Snapshot, Stack, StackId, StackOutput, StackPreview, StackQuery, UpdateStack, UserScope,
 };
 use crate::clock::Clock;
+use crate::core::{Core, Handle};
 use crate::error::EngineError;
+use crate::model::{Node, Root};
 use crate::users::StackUsers;
+use crate::{load, metadata, plugins, preview, record, show};
 
 /// Where nodes reach the server, as they must be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
-    /// The base of node documents: `{base}/{server id}/{secret}`.
+    /// The base of node documents: `{base}/{node}/{secret}`. The node is the key that
+    /// [`Engine::metadata`] takes beside a server's id.
     pub metadata: String,
     /// Keystone v3: `http://192.0.2.1:5000/v3`.
     pub auth: String,
@@ -50,41 +55,59 @@ pub struct Setup {
 /// The engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    setup: Arc<Setup>,
+    handle: Arc<Handle>,
 }
 
-fn missing<T>(what: &str) -> Result<T, EngineError> {
-    Err(EngineError::NotSupported {
-        what: what.to_owned(),
-    })
-}
-
-#[expect(
-    unused_variables,
-    reason = "the bodies follow; the signatures are what others build on"
-)]
 impl Engine {
     /// The engine's tables.
-    pub const MIGRATIONS: store::Migrations = store::Migrations {
-        room: "engine",
-        steps: &[],
-    };
+    pub const MIGRATIONS: store::Migrations = record::MIGRATIONS;
 
     /// Opens the engine and goes on with all that was in progress.
     pub async fn open(setup: Setup) -> Result<Engine, EngineError> {
+        let core = Core::new(setup);
+        let owner = core.owner.clone();
+        // From here on an engine that had these stacks before writes nothing to them any more.
+        let read = core
+            .setup
+            .store
+            .write(move |tx| -> Result<Vec<Root>, EngineError> {
+                tx.execute(
+                    "UPDATE engine_stack SET owner = ?1 WHERE parent IS NULL AND deleted IS NULL",
+                    store::params![owner],
+                )?;
+                let ids = load::live(tx)?;
+                ids.into_iter().map(|id| load::root(tx, id)).collect()
+            });
+        let roots = read.await?;
+        core.listen();
+        for mut root in roots {
+            if let Err(error) = show::open_frames(&core, &mut root) {
+                tracing::error!(stack = %root.node.id, %error, "a stack's template does not open any more");
+            }
+            let active = root.active;
+            let live = core.adopt(root);
+            if active {
+                core.drive(&live);
+            }
+        }
         Ok(Engine {
-            setup: Arc::new(setup),
+            handle: Arc::new(Handle(core)),
         })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.0
     }
 
     /// Where nodes reach the server.
     pub fn endpoints(&self) -> &Endpoints {
-        &self.setup.endpoints
+        &self.core().setup.endpoints
     }
 
     /// Makes a stack. Returns when it is recorded; resources follow.
     pub async fn create(&self, caller: &Caller, want: CreateStack) -> Result<Stack, EngineError> {
-        missing("create")
+        let id = self.core().create(caller, want).await?;
+        self.core().show(id, true).await
     }
 
     /// What [`Engine::create`] would make.
@@ -93,42 +116,62 @@ impl Engine {
         caller: &Caller,
         want: CreateStack,
     ) -> Result<StackPreview, EngineError> {
-        missing("preview")
+        let root = self.core().draft(caller, want)?;
+        let mut shown = show::stack(&root, &root.node, None);
+        let mut resources = Vec::new();
+        if let Some(frame) = &root.node.frame {
+            shown.parameters = frame.parameters();
+            resources = preview::resources(&root.node, frame)?;
+        }
+        Ok(StackPreview {
+            stack: shown,
+            resources,
+        })
     }
 
     /// Changes a stack. Returns when that is recorded. An update that runs is taken over.
     pub async fn update(
         &self,
-        caller: &Caller,
+        _caller: &Caller,
         stack: StackId,
         want: UpdateStack,
     ) -> Result<(), EngineError> {
-        missing("update")
+        self.core().update(stack, want).await
     }
 
     /// What [`Engine::update`] would do.
     pub async fn preview_update(
         &self,
-        caller: &Caller,
+        _caller: &Caller,
         stack: StackId,
         want: UpdateStack,
     ) -> Result<StackChanges, EngineError> {
-        missing("preview")
+        self.core().preview_update(stack, want).await
     }
 
     /// Deletes a stack. Returns when that is recorded.
     pub async fn delete(&self, stack: StackId) -> Result<(), EngineError> {
-        missing("delete")
+        self.core().delete(stack).await
     }
 
     /// Ends an update that runs: back to what was before, or left as it is.
     pub async fn cancel_update(&self, stack: StackId, rollback: bool) -> Result<(), EngineError> {
-        missing("cancel_update")
+        self.core().cancel(stack, rollback).await
+    }
+
+    /// Returns when nothing is at work on a stack any more, or it is gone.
+    pub async fn settled(&self, stack: StackId) {
+        self.core().settled(stack).await;
+    }
+
+    /// Returns when something happened to any stack after `seen` (first: 0); gives what to ask with next.
+    pub async fn happens(&self, seen: u64) -> u64 {
+        self.core().happens(seen).await
     }
 
     /// Suspends, resumes or checks a stack.
     pub async fn act(&self, stack: StackId, action: Action) -> Result<(), EngineError> {
-        missing("action")
+        self.core().act(stack, action).await
     }
 
     /// Finds a stack by id or, in a project, by name. Deleted ones are found by id only.
@@ -137,32 +180,34 @@ impl Engine {
         project: Option<&str>,
         name_or_id: &str,
     ) -> Result<Stack, EngineError> {
-        missing("find")
+        self.core().find(project, name_or_id).await
     }
 
     /// A stack as it is shown.
     pub async fn stack(&self, stack: StackId, resolve_outputs: bool) -> Result<Stack, EngineError> {
-        missing("stack")
+        self.core().show(stack, resolve_outputs).await
     }
 
     /// Many stacks.
     pub async fn stacks(&self, query: StackQuery) -> Result<Page<Stack>, EngineError> {
-        missing("stacks")
+        self.core().list(query).await
     }
 
     /// The template of a stack.
     pub async fn template(&self, stack: StackId) -> Result<Template, EngineError> {
-        missing("template")
+        self.core()
+            .look(stack, |_, node| Ok(frame(node)?.input().template.clone()))
     }
 
     /// The environment of a stack; hidden parameters masked.
     pub async fn environment(&self, stack: StackId) -> Result<Environment, EngineError> {
-        missing("environment")
+        self.core().look(stack, |_, node| Ok(masked(frame(node)?)))
     }
 
     /// The files of a stack.
     pub async fn files(&self, stack: StackId) -> Result<Files, EngineError> {
-        missing("files")
+        self.core()
+            .look(stack, |_, node| Ok(frame(node)?.input().files.clone()))
     }
 
     /// The outputs of a stack; values are null unless `resolve`.
@@ -171,12 +216,17 @@ impl Engine {
         stack: StackId,
         resolve: bool,
     ) -> Result<Vec<StackOutput>, EngineError> {
-        missing("outputs")
+        self.core().list_outputs(stack, resolve)
     }
 
     /// One output of a stack.
     pub async fn output(&self, stack: StackId, name: &str) -> Result<StackOutput, EngineError> {
-        missing("output")
+        let outputs = self.core().list_outputs(stack, true)?;
+        let found = outputs.into_iter().find(|output| output.name == name);
+        found.ok_or_else(|| EngineError::NotFound {
+            what: "Specified output key",
+            name: name.to_owned(),
+        })
     }
 
     /// The resources of a stack.
@@ -185,7 +235,7 @@ impl Engine {
         stack: StackId,
         query: ResourceQuery,
     ) -> Result<Vec<Resource>, EngineError> {
-        missing("resources")
+        self.core().list_resources(stack, &query)
     }
 
     /// One resource with its attributes, those in `with_attributes` too even if costly.
@@ -195,7 +245,7 @@ impl Engine {
         resource: &str,
         with_attributes: &[String],
     ) -> Result<Resource, EngineError> {
-        missing("resource")
+        self.core().show_resource(stack, resource, with_attributes)
     }
 
     /// Marks a resource, named or by physical id, as broken or whole again.
@@ -206,7 +256,7 @@ impl Engine {
         unhealthy: bool,
         reason: Option<String>,
     ) -> Result<(), EngineError> {
-        missing("mark_unhealthy")
+        self.core().mark(stack, resource, unhealthy, reason).await
     }
 
     /// The metadata of a resource; of a server with its deployments.
@@ -215,7 +265,16 @@ impl Engine {
         stack: StackId,
         resource: &str,
     ) -> Result<serde_json::Value, EngineError> {
-        missing("metadata")
+        let (metadata, server) = self.core().look(stack, |_, node| {
+            let row = show::row(node, resource)?;
+            let is_server = plugins::is_server(row);
+            let server = row.physical_id.clone().filter(|_| is_server);
+            Ok((metadata::own_metadata(row), server))
+        })?;
+        match server {
+            Some(server) => Ok(self.core().document(&server).await?.document),
+            None => Ok(metadata),
+        }
     }
 
     /// Gives a resource a signal. The body is HEAT_SIGNAL's: an object of a deployment's outputs, or
@@ -226,7 +285,7 @@ impl Engine {
         resource: &str,
         body: Option<serde_json::Value>,
     ) -> Result<(), EngineError> {
-        missing("signal")
+        self.core().signal(stack, resource, body).await
     }
 
     /// Gives a wait condition handle a CloudFormation signal (`Status`, `Reason`, `Data`, `UniqueId`).
@@ -236,7 +295,7 @@ impl Engine {
         resource: &str,
         body: serde_json::Value,
     ) -> Result<(), EngineError> {
-        missing("signal")
+        self.core().signal(stack, resource, Some(body)).await
     }
 
     /// The events of a stack.
@@ -245,7 +304,7 @@ impl Engine {
         stack: StackId,
         query: EventQuery,
     ) -> Result<Vec<Event>, EngineError> {
-        missing("events")
+        self.core().list_events(stack, query).await
     }
 
     /// One event with the properties of its resource.
@@ -255,7 +314,7 @@ impl Engine {
         resource: &str,
         id: &str,
     ) -> Result<Event, EngineError> {
-        missing("event")
+        self.core().show_event(stack, resource, id).await
     }
 
     /// Keeps a configuration.
@@ -264,12 +323,12 @@ impl Engine {
         caller: &Caller,
         config: NewConfig,
     ) -> Result<Config, EngineError> {
-        missing("config")
+        self.core().create_config(caller, config).await
     }
 
     /// A configuration of a project; none: of any.
     pub async fn config(&self, project: Option<&str>, id: &str) -> Result<Config, EngineError> {
-        missing("config")
+        self.core().read_config(project, id).await
     }
 
     /// The configurations of a project (none: of all), oldest first.
@@ -279,12 +338,12 @@ impl Engine {
         limit: Option<usize>,
         marker: Option<&str>,
     ) -> Result<Vec<Config>, EngineError> {
-        missing("configs")
+        self.core().list_configs(project, limit, marker).await
     }
 
     /// Deletes a configuration that no deployment uses.
     pub async fn delete_config(&self, project: Option<&str>, id: &str) -> Result<(), EngineError> {
-        missing("config")
+        self.core().drop_config(project, id).await
     }
 
     /// Puts a configuration onto a server.
@@ -293,7 +352,7 @@ impl Engine {
         caller: &Caller,
         deployment: NewDeployment,
     ) -> Result<Deployment, EngineError> {
-        missing("deployment")
+        self.core().create_deployment(caller, deployment).await
     }
 
     /// A deployment of a project; none: of any.
@@ -302,7 +361,7 @@ impl Engine {
         project: Option<&str>,
         id: &str,
     ) -> Result<Deployment, EngineError> {
-        missing("deployment")
+        self.core().read_deployment(project, id).await
     }
 
     /// The deployments of a project (none: of all), of one server if asked.
@@ -311,7 +370,7 @@ impl Engine {
         project: Option<&str>,
         server_id: Option<&str>,
     ) -> Result<Vec<Deployment>, EngineError> {
-        missing("deployments")
+        self.core().list_deployments(project, server_id).await
     }
 
     /// Changes a deployment.
@@ -321,7 +380,7 @@ impl Engine {
         id: &str,
         change: DeploymentChange,
     ) -> Result<Deployment, EngineError> {
-        missing("deployment")
+        self.core().tell_deployment(project, id, change).await
     }
 
     /// Takes a configuration off a server.
@@ -330,7 +389,7 @@ impl Engine {
         project: Option<&str>,
         id: &str,
     ) -> Result<(), EngineError> {
-        missing("deployment")
+        self.core().drop_deployment(project, id).await
     }
 
     /// The configurations of a server's deployments, as its hooks read them; an unknown server has
@@ -340,12 +399,12 @@ impl Engine {
         project: Option<&str>,
         server_id: &str,
     ) -> Result<Vec<serde_json::Value>, EngineError> {
-        missing("deployments")
+        self.core().configs_of_server(project, server_id).await
     }
 
     /// The node document of a server.
     pub async fn metadata(&self, server_id: &str) -> Result<ServerMetadata, EngineError> {
-        missing("metadata")
+        self.core().document(server_id).await
     }
 
     /// The node document as soon as its etag is not `etag`; none when it still is at `until`.
@@ -355,7 +414,7 @@ impl Engine {
         etag: &str,
         until: Timestamp,
     ) -> Result<Option<ServerMetadata>, EngineError> {
-        missing("metadata")
+        self.core().wait_document(server_id, etag, until).await
     }
 
     /// Whether `secret` is the one in the metadata URL of a server. Compares in constant time.
@@ -364,12 +423,21 @@ impl Engine {
         server_id: &str,
         secret: &str,
     ) -> Result<bool, EngineError> {
-        missing("metadata")
+        let found = self.core().server(server_id).and_then(|found| found.secret);
+        Ok(found.is_some_and(|wanted| {
+            // Digests have one length and tell nothing of where the texts differ.
+            let digest = |text: &str| Sha256::digest(text.as_bytes());
+            digest(&wanted) == digest(secret)
+        }))
     }
 
     /// What the stack user of this id was made for.
     pub async fn user_scope(&self, user_id: &str) -> Result<Option<UserScope>, EngineError> {
-        missing("users")
+        Ok(self
+            .core()
+            .scope("id", user_id)
+            .await?
+            .map(|(scope, _)| scope))
     }
 
     /// What the EC2 access key of this id was made for, and its secret.
@@ -377,40 +445,69 @@ impl Engine {
         &self,
         access: &str,
     ) -> Result<Option<(UserScope, cloud::Secret)>, EngineError> {
-        missing("users")
+        let found = self.core().scope("access", access).await?;
+        Ok(found.and_then(|(scope, secret)| Some((scope, secret?))))
     }
 
     /// Keeps what a node says.
     pub async fn report(&self, server_id: &str, report: Report) -> Result<(), EngineError> {
-        missing("report")
+        self.core().keep_report(server_id, report).await
     }
 
     /// What a node said last.
     pub async fn node_report(&self, server_id: &str) -> Result<Option<NodeReport>, EngineError> {
-        missing("report")
+        self.core().last_report(server_id).await
     }
 
     /// Records a stack as it is.
     pub async fn snapshot(
         &self,
-        stack: StackId,
-        name: Option<String>,
+        _stack: StackId,
+        _name: Option<String>,
     ) -> Result<Snapshot, EngineError> {
-        missing("snapshot")
+        Err(EngineError::NotSupported {
+            what: "Snapshots of stacks".to_owned(),
+        })
     }
 
     /// The snapshots of a stack.
-    pub async fn snapshots(&self, stack: StackId) -> Result<Vec<Snapshot>, EngineError> {
-        missing("snapshots")
+    pub async fn snapshots(&self, _stack: StackId) -> Result<Vec<Snapshot>, EngineError> {
+        Err(EngineError::NotSupported {
+            what: "Snapshots of stacks".to_owned(),
+        })
     }
 
     /// Forgets a snapshot.
-    pub async fn delete_snapshot(&self, stack: StackId, id: &str) -> Result<(), EngineError> {
-        missing("snapshot")
+    pub async fn delete_snapshot(&self, _stack: StackId, _id: &str) -> Result<(), EngineError> {
+        Err(EngineError::NotSupported {
+            what: "Snapshots of stacks".to_owned(),
+        })
     }
 
     /// Brings a stack back to a snapshot.
-    pub async fn restore(&self, stack: StackId, id: &str) -> Result<(), EngineError> {
-        missing("restore")
+    pub async fn restore(&self, _stack: StackId, _id: &str) -> Result<(), EngineError> {
+        Err(EngineError::NotSupported {
+            what: "Snapshots of stacks".to_owned(),
+        })
     }
+}
+
+fn frame(node: &Node) -> Result<&Frame, EngineError> {
+    node.frame.as_ref().ok_or_else(|| EngineError::NotFound {
+        what: "The template of stack",
+        name: node.name.clone(),
+    })
+}
+
+/// The environment with the values of hidden parameters masked.
+fn masked(frame: &Frame) -> Environment {
+    let mut environment = frame.input().environment.clone();
+    for (schema, _) in frame.parameter_schemas() {
+        if schema.hidden
+            && let Some(value) = environment.parameters.get_mut(&schema.name)
+        {
+            *value = hot::Value::text("******");
+        }
+    }
+    environment
 }

@@ -4,11 +4,28 @@
 //! before the cloud is called and finished after, so the engine can be killed at any point and goes
 //! on when it is opened again. It names no driver and speaks no HTTP.
 
+mod advance;
 mod api;
 mod clock;
+mod core;
+mod deployments;
 mod engine;
 mod error;
+mod events;
+mod facts;
+mod failure;
+mod load;
+mod metadata;
+mod model;
+mod ops;
+mod plugins;
+mod preview;
+mod record;
+mod show;
+mod signal;
+mod tick;
 mod users;
+mod wanted;
 
 pub use api::{
     Action, Caller, Config, CreateStack, Deployment, DeploymentChange, Event, EventQuery, Field,

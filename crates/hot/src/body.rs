@@ -272,7 +272,7 @@ impl Reader<'_> {
             Err(error) => (ResourceKind::Nested(type_name.clone()), Some(error)),
         };
         let external_id = match parts.get("external_id") {
-            Some(id) => Some(id.resolve(self.parser.scope)?.python_str()),
+            Some(id) => Some(self.external_id(id)?),
             None => None,
         };
         let deletion_policy = match parts.get(words.deletion_policy) {
@@ -307,6 +307,16 @@ impl Reader<'_> {
             depends_on,
             unknown_type,
         })
+    }
+
+    /// An id may come from another resource; no edge follows from it, so its name stands in.
+    fn external_id(&self, id: &Expr) -> Outcome<String> {
+        match id {
+            Expr::Call(call) if matches!(call.function.name, "get_resource" | "Ref") => {
+                Ok(call.args.resolve(self.parser.scope)?.python_str())
+            }
+            _ => Ok(id.resolve(self.parser.scope)?.python_str()),
+        }
     }
 
     fn deletion_policy(&self, policy: &Value) -> Outcome<DeletionPolicy> {

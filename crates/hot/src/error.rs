@@ -53,6 +53,18 @@ pub enum Kind {
     UnicodeEncodeError,
     /// Something refers to itself without end.
     RecursionError,
+    /// A sequence has no more items.
+    StopIteration,
+    /// An expression calls a method with arguments that it does not take.
+    NoMatchingMethodException,
+    /// An expression calls a function with arguments that it does not take.
+    NoMatchingFunctionException,
+    /// An expression calls a method that there is not.
+    NoMethodRegisteredException,
+    /// An expression calls a function that there is not.
+    NoFunctionRegisteredException,
+    /// A sequence in an expression is too long.
+    CollectionTooLargeException,
     /// Another error of the language of expressions.
     Error,
 }
@@ -83,6 +95,12 @@ impl Kind {
             Kind::IndexError => "IndexError",
             Kind::UnicodeEncodeError => "UnicodeEncodeError",
             Kind::RecursionError => "RecursionError",
+            Kind::StopIteration => "StopIteration",
+            Kind::NoMatchingMethodException => "NoMatchingMethodException",
+            Kind::NoMatchingFunctionException => "NoMatchingFunctionException",
+            Kind::NoMethodRegisteredException => "NoMethodRegisteredException",
+            Kind::NoFunctionRegisteredException => "NoFunctionRegisteredException",
+            Kind::CollectionTooLargeException => "CollectionTooLargeException",
             Kind::Error => "error",
         }
     }

@@ -163,7 +163,10 @@ impl Frame {
     /// The same without a look at the values of parameters, which need not be given: for those who
     /// ask what a template wants.
     pub fn look(input: &StackInput) -> Result<Frame, TemplateError> {
-        let place = Place { lenient: true, ..Place::default() };
+        let place = Place {
+            lenient: true,
+            ..Place::default()
+        };
         Frame::open_at(input, place).map_err(|error| input.template.placed(error))
     }
 

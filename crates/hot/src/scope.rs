@@ -181,10 +181,7 @@ impl Scope<'_> {
         if attribute.is_null() {
             let names = body.attribute_names(name).into_iter();
             return functions::all_attributes(names, |attribute| {
-                match body.attribute(self, name, attribute, &[]) {
-                    Err(error) if error.kind == Kind::InvalidTemplateAttribute => Ok(Value::Null),
-                    other => other,
-                }
+                body.attribute(self, name, attribute, &[])
             });
         }
         body.attribute(self, name, &attribute.python_str(), path)

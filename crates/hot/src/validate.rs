@@ -13,6 +13,7 @@ use crate::properties::{self, Rules};
 use crate::schema::PropertyKind;
 use crate::types::{self, Nature, TypeSchema};
 use crate::value::{Map, Value};
+use crate::version::Version;
 
 /// Validates a frame and all inside it.
 pub(crate) fn validate(frame: &Frame) -> Outcome<()> {
@@ -32,6 +33,7 @@ pub(crate) fn validate(frame: &Frame) -> Outcome<()> {
         ))
         .advise("a parameter and a resource may not share a name"));
     }
+    check_attribute_names(frame)?;
     let edges = edges::edges(frame)?;
     for name in edges::order(frame, &edges)? {
         Checker { frame, name: &name }.resource()?;
@@ -45,6 +47,28 @@ pub(crate) fn validate(frame: &Frame) -> Outcome<()> {
     {
         let path = join(&join(words.outputs, name), words.value);
         output.value.validate(&scope, &path)?;
+    }
+    Ok(())
+}
+
+/// Before 2015-10-15 an attribute had to be named: null is an error of its own there.
+fn check_attribute_names(frame: &Frame) -> Outcome<()> {
+    if frame.inner.base.version >= Version::Liberty {
+        return Ok(());
+    }
+    let is_null = |item: &Expr| matches!(item, Expr::Value(Value::Null));
+    let mut found = false;
+    for output in frame.inner.body.outputs.values() {
+        output.value.visit_calls(&mut |call| {
+            let items = call.args.items().unwrap_or_default();
+            found |= call.function.name == "get_attr" && items.get(1).is_some_and(is_null);
+        });
+    }
+    if found {
+        return Err(
+            TemplateError::new(Kind::TypeError, "'NoneType' object is not subscriptable")
+                .advise("name the attribute, or use version 2015-10-15 to get all attributes"),
+        );
     }
     Ok(())
 }

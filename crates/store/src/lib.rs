@@ -109,11 +109,16 @@ impl Store {
             .is_some_and(|budget| budget.load(Ordering::SeqCst) < 0)
     }
 
-    /// Runs a closure in a transaction and returns when that is on disk.
+    /// Runs a closure in a transaction; the future ends when that is on disk.
     ///
-    /// An error takes back what the closure wrote, and nothing else. Several closures may share
-    /// one transaction of the database.
-    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    /// The closure is handed in at once, before the future is first polled: closures run in the
+    /// order in which `write` was called, and a future that is dropped takes nothing back. An error
+    /// takes back what the closure wrote, and nothing else. Several closures may share one
+    /// transaction of the database.
+    pub fn write<T, E, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + 'static + use<T, E, F>
     where
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -121,7 +126,7 @@ impl Store {
     {
         let (send, receive) = oneshot::channel();
         let budget = self.budget.clone();
-        self.shared.writer.send(Job::write(
+        let sent = self.shared.writer.send(Job::write(
             move |tx| {
                 if let Some(budget) = budget
                     && budget.fetch_sub(1, Ordering::SeqCst) <= 0
@@ -135,8 +140,15 @@ impl Store {
                 // A caller that went away does not want the answer.
                 let _ = send.send(result);
             },
-        ))?;
-        receive.await.map_err(|_| StoreError::Panicked)?
+        ));
+        // The database stays open until the answer is there.
+        let shared = Arc::clone(&self.shared);
+        async move {
+            sent?;
+            let result = receive.await.map_err(|_| StoreError::Panicked)?;
+            drop(shared);
+            result
+        }
     }
 
     /// Runs a closure that reads a consistent state of the database.

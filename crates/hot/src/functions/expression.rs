@@ -1,30 +1,29 @@
 //! `yaql`.
 
-use super::type_error;
+use super::text::syntax;
+use super::{key_error, type_error};
 use crate::expr::{Call, Expr, Outcome};
 use crate::scope::Scope;
 use crate::value::Value;
 use crate::yaql;
 
-pub(super) fn check_yaql(call: &Call) -> Outcome<()> {
-    let wrong = |what: &str| type_error(format!("{what} to \"yaql\" must be a map"));
-    let Some(keys) = call.args.keys() else {
-        return wrong("Arguments");
-    };
-    let known = ["expression", "data"];
-    if let Some(key) = keys.iter().find(|key| !known.contains(&key.as_str())) {
-        return super::value_error(format!("Invalid key \"{key}\" in \"yaql\""));
-    }
-    if let Some(key) = known.into_iter().find(|key| !keys.iter().any(|k| k == key)) {
-        return super::key_error(Value::text(key).python_repr());
-    }
-    Ok(())
-}
+const SYNTAX: &str = "\"yaql\" syntax should be yaql:\n              expression: $.data.var1.sum()\n              data:\n                var1: [3, 2, 1]";
+const NOT_TEXT: &str = "The \"expression\" argument to yaql must contain a string.";
 
-/// A literal expression is parsed early, so that its syntax is checked with the template.
-pub(super) fn validate_yaql(call: &Call, scope: &Scope<'_>) -> Outcome<()> {
-    call.args.validate(scope, "")?;
-    Ok(())
+/// A literal expression is parsed here, so that its syntax is checked with the template.
+pub(super) fn check_yaql(call: &Call) -> Outcome<()> {
+    let Some(keys) = call.args.keys() else {
+        return type_error("Arguments to \"yaql\" must be a map.");
+    };
+    if keys.iter().any(|key| key != "expression" && key != "data") {
+        return key_error(syntax(SYNTAX));
+    }
+    match call.args.get("expression") {
+        None => key_error(syntax(SYNTAX)),
+        Some(Expr::Value(Value::Text(text))) => yaql::check(&text),
+        Some(Expr::Call(_)) => Ok(()),
+        Some(_) => type_error(NOT_TEXT),
+    }
 }
 
 pub(super) fn yaql(call: &Call, scope: &Scope<'_>) -> Outcome<Value> {
@@ -36,7 +35,7 @@ pub(super) fn yaql(call: &Call, scope: &Scope<'_>) -> Outcome<Value> {
     };
     let expression = part("expression")?;
     let Some(text) = expression.as_text() else {
-        return type_error("The \"expression\" argument to \"yaql\" must be a string");
+        return type_error(NOT_TEXT);
     };
     yaql::evaluate(text, &part("data")?)
 }

@@ -263,15 +263,13 @@ static ROWS: &[Row] = &[
         Newton,
         Ocata,
         Place::Value,
-        Function::new("yaql", expression::check_yaql, expression::yaql)
-            .validated(expression::validate_yaql),
+        Function::new("yaql", expression::check_yaql, expression::yaql),
     ),
     row(
         Pike,
         Wallaby,
         Place::Both,
-        Function::new("yaql", expression::check_yaql, expression::yaql)
-            .validated(expression::validate_yaql),
+        Function::new("yaql", expression::check_yaql, expression::yaql),
     ),
     row(
         Newton,

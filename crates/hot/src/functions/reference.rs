@@ -223,15 +223,20 @@ pub(super) fn get_azs(_call: &Call, _scope: &Scope<'_>) -> Outcome<Value> {
     Ok(Value::List(vec![Value::text("nova")]))
 }
 
-/// All attributes of a resource, `show` left out.
+/// All attributes of a resource, `show` left out, and those that need a path.
 pub(crate) fn all_attributes(
     names: impl Iterator<Item = String>,
     mut ask: impl FnMut(&str) -> Outcome<Value>,
 ) -> Outcome<Value> {
     let mut map = Map::new();
     for name in names.filter(|name| name != "show") {
-        let value = ask(&name)?;
-        map.insert(name, value);
+        match ask(&name) {
+            Ok(value) => {
+                map.insert(name, value);
+            }
+            Err(error) if error.kind == Kind::InvalidTemplateAttribute => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Value::Map(map))
 }

@@ -1,0 +1,6 @@
+//! The engine on a cloud in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod lab;
+mod life;
