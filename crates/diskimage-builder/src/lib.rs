@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod layers;
 pub mod layout;
 pub mod log;
+pub mod multi;
 pub mod options;
 pub mod output;
 pub mod packages;

@@ -106,7 +106,7 @@ fn package_file(folder: &Path) -> Result<Option<(PathBuf, PackageList)>, Package
     Ok(None)
 }
 
-fn to_json(node: &Node) -> Value {
+pub(crate) fn to_json(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
         Yaml::Bool(value) => json!(value),

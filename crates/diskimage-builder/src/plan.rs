@@ -387,7 +387,7 @@ impl BuildPlan {
             };
             writeln!(f, "  {name}.d/{} of {} ({place})", hook.name, hook.element)?;
         }
-        if half == Some('>') && !self.packages.is_empty() {
+        if name == "install" && half != Some('<') && !self.packages.is_empty() {
             writeln!(f, "  install-packages {}", self.packages.join(" "))?;
         }
         Ok(())

@@ -293,8 +293,6 @@ fn sweep(tmp: &Path) {
 }
 
 fn clean(workspace: &Workspace, guarded: &Guarded<'_>) {
-    remove_tree(&workspace.build);
-    remove_tree(&workspace.image);
     let ours = format!(".{}.{PARTIAL}", workspace.id);
     for folder in [guarded.layers, guarded.output] {
         let Ok(entries) = std::fs::read_dir(folder) else {
@@ -310,6 +308,9 @@ fn clean(workspace: &Workspace, guarded: &Guarded<'_>) {
             }
         }
     }
+    // Last: who waits for these folders to go may look at everything then.
+    remove_tree(&workspace.build);
+    remove_tree(&workspace.image);
 }
 
 /// Removes a file or folder. Files that a hook made immutable are freed first.

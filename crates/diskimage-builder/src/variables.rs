@@ -74,8 +74,7 @@ pub fn outside(
     put("DIB_ENV", &dib_variables(around));
     let python = around
         .variable("DIB_PYTHON_EXEC")
-        .unwrap_or("/usr/bin/python3")
-        .to_owned();
+        .map_or_else(|| python(around), str::to_owned);
     put("DIB_PYTHON_EXEC", &python);
     let root = layout.root();
     put(
@@ -104,6 +103,19 @@ pub fn outside(
         unset(&mut environment, name);
     }
     environment
+}
+
+/// The Python that hooks of upstream's elements run with: the first in PATH.
+fn python(around: &Surroundings) -> String {
+    let path = around.variable("PATH").unwrap_or(IMAGE_PATH);
+    let found = path
+        .split(':')
+        .map(|folder| Path::new(folder).join("python3"))
+        .find(|path| path.is_file());
+    found
+        .unwrap_or_else(|| "/usr/bin/python3".into())
+        .display()
+        .to_string()
 }
 
 /// The environment of hooks inside, made from the one outside.
