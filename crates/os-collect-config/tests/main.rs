@@ -5,6 +5,7 @@
     reason = "the lint does not see that helpers here are tests, too"
 )]
 
+#[expect(dead_code, reason = "the server has more than these tests use")]
 mod server;
 
 use server::Server;

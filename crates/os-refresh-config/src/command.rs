@@ -11,6 +11,8 @@ use std::time::Duration;
 
 const BASE: &str = "/usr/libexec/os-refresh-config";
 const BASE_OLD: &str = "/opt/stack/os-config-refresh";
+/// Where os-apply-config lists the files that it changed, for the hooks of the refresh.
+const CHANGED: &str = "/run/os-apply-config/changed";
 const LOCK_FILE: &str = "/var/run/os-refresh-config.lock";
 
 /// Runs the command and gives its exit code.
@@ -46,7 +48,13 @@ pub fn run(process: Process<'_>) -> u8 {
     if matches.has("--print-base") {
         return print(out, &format!("{}\n", base.display()));
     }
-    execute(&base, &settings, &mut log)
+    let code = execute(&base, &settings, &mut log);
+    if code == 0 {
+        // Only now has every hook seen the list; after a failure it goes on to grow.
+        let changed = environment("OS_APPLY_CONFIG_CHANGED").unwrap_or_else(|| CHANGED.into());
+        let _ = std::fs::remove_file(changed);
+    }
+    code
 }
 
 fn parser() -> Parser {

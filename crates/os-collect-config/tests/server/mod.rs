@@ -19,6 +19,7 @@ struct State {
     requests: Vec<String>,
     held: usize,
     reports: Vec<String>,
+    signals: Vec<String>,
 }
 
 /// The server; it ends with the test's process.
@@ -94,6 +95,21 @@ impl Server {
         metadata::parse(&text).unwrap()
     }
 
+    /// All signals that came, as name and body.
+    pub fn signals(&self) -> Vec<String> {
+        self.shared.0.lock().unwrap().signals.clone()
+    }
+
+    /// Where signals go.
+    pub fn signal_url(&self, name: &str) -> String {
+        format!("http://metadata.test:{}/v1/signal/{name}", self.port)
+    }
+
+    /// The address of the metadata under a name that `/etc/hosts` must know.
+    pub fn named_url(&self) -> String {
+        self.url().replace("127.0.0.1", "metadata.test")
+    }
+
     /// Waits until a request is held.
     #[track_caller]
     pub fn until_held(&self) {
@@ -150,6 +166,15 @@ impl Server {
                 state.reports.push(body.to_owned());
             }
             return (state.report_status, None, String::new());
+        }
+        if line.starts_with("POST /v1/signal/") {
+            let name = line
+                .trim_start_matches("POST /v1/signal/")
+                .split(' ')
+                .next()
+                .unwrap_or_default();
+            state.signals.push(format!("{name} {body}"));
+            return (200, None, String::new());
         }
         if !line.contains("/v1/metadata/node?secret=s3 ") {
             return (404, None, String::new());
