@@ -207,22 +207,24 @@ impl Runner<'_> {
         self.run(phase, false, Part::All, Some(output))
     }
 
-    /// The environment that `environment.d` makes of the one outside, without a word to the log.
+    /// The environment that `environment.d` makes of the one outside, without a word to the log if all is well.
     pub fn sourced(&self) -> Result<Environment, PhaseError> {
-        let launch = Outside {
-            environment: &self.outside,
-            folder: &self.folder,
-            output: None,
-            silent: true,
-        };
         let directory = HookDirectory::new(self.hooks.join("root.d"));
-        let failed = |source| PhaseError::Run {
+        let source = |silent| {
+            let launch = Outside {
+                environment: &self.outside,
+                folder: &self.folder,
+                output: None,
+                silent,
+            };
+            directory.environment(&launch, Stamp::Plain)
+        };
+        // A file that fails fails again, and is heard then.
+        let sourced = source(true).or_else(|_| source(false));
+        let sourced = sourced.map_err(|source| PhaseError::Run {
             phase: "root",
             source,
-        };
-        let sourced = directory
-            .environment(&launch, Stamp::Plain)
-            .map_err(failed)?;
+        })?;
         Ok(sourced.unwrap_or_else(|| self.outside.clone()))
     }
 

@@ -146,9 +146,10 @@ pub fn inside(outside: &Environment) -> Environment {
 /// `DIB_ENV`: the variables that shape a build, as bash would declare them; secrets are left out.
 fn dib_variables(around: &Surroundings) -> String {
     let secret = |name: &str| {
-        ["PASSWORD", "SECRET", "TOKEN", "PRIVATE_KEY"]
+        let name = name.to_ascii_uppercase();
+        ["PASSWORD", "_SECRET", "_TOKEN", "_PRIVATE_KEY"]
             .iter()
-            .any(|word| name.to_ascii_uppercase().contains(word))
+            .any(|word| name.ends_with(word))
     };
     let mut lines: Vec<String> = around
         .variables
