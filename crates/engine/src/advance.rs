@@ -63,10 +63,10 @@ pub(crate) fn forward(node: &mut Node, pass: &mut Pass<'_>) -> Progress {
                 .rows
                 .get(name)
                 .is_some_and(|row| row.wait == Wait::Call);
+            // What is required and not begun yet has no row.
             let is_ready = |required: &String| {
-                node.rows
-                    .get(required)
-                    .is_none_or(|row| row.is_done(pass.number))
+                let row = node.rows.get(required);
+                row.is_some_and(|row| row.is_done(pass.number))
             };
             if in_call {
                 progress.running = true;
@@ -82,6 +82,18 @@ pub(crate) fn forward(node: &mut Node, pass: &mut Pass<'_>) -> Progress {
             meet(node, name, pass);
         }
         let (stack, stack_name, piece) = (node.id, node.name.clone(), node.piece(name));
+        match make_way(node, name, pass) {
+            Status::Complete => {}
+            Status::InProgress => {
+                progress.running = true;
+                continue;
+            }
+            Status::Failed => {
+                let message = "the one that it replaces cannot be deleted";
+                progress.fail(Failure::new("ResourceFailure", message).within(piece));
+                continue;
+            }
+        }
         if let Some(row) = node.rows.get_mut(name) {
             go_on(row, stack, &stack_name, &piece, pass);
             match row.status {
@@ -94,6 +106,35 @@ pub(crate) fn forward(node: &mut Node, pass: &mut Pass<'_>) -> Progress {
         }
     }
     progress
+}
+
+/// Deletes a replaced incarnation that stands in the way of the new one: a server that failed holds
+/// a machine, and one with the same port holds that port. How far that is.
+fn make_way(node: &mut Node, name: &str, pass: &mut Pass<'_>) -> Status {
+    let new = node
+        .rows
+        .get(name)
+        .filter(|row| row.status == Status::InProgress);
+    let Some(new) = new.filter(|row| row.wait != Wait::Call) else {
+        return Status::Complete;
+    };
+    let old = node.old.iter().filter(|old| old.name == name);
+    let old = old.filter(|old| plugins::stands_in_the_way(old, new));
+    let ids: Vec<Uuid> = old.map(|old| old.id).collect();
+    let (stack, stack_name, piece) = (node.id, node.name.clone(), node.piece(name));
+    let mut far = Status::Complete;
+    for id in ids {
+        let Some(old) = node.old.iter_mut().find(|old| old.id == id) else {
+            continue;
+        };
+        remove(old, (stack, &stack_name), &piece, pass);
+        match old.status {
+            Status::Complete => forget(node, id, pass.ledger),
+            Status::InProgress => far = Status::InProgress,
+            Status::Failed => return Status::Failed,
+        }
+    }
+    far
 }
 
 /// Looks at a resource for the first time in this pass.

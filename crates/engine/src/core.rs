@@ -28,6 +28,9 @@ use crate::tick::{Ended, Tick};
 /// How long a pending thing is left alone when the cloud says nothing.
 const ASK_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
+/// How long a stack stands still when its state could not be kept.
+const TRY_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+
 /// A root stack with its loop.
 pub(crate) struct Live {
     pub id: StackId,
@@ -149,6 +152,28 @@ impl Core {
         Box::pin(async move { write.await.map_err(EngineError::from) })
     }
 
+    /// Waits for a write. When it fails, the stack in memory goes back to what the database holds.
+    pub async fn kept(self: &Arc<Core>, live: &Live, pending: Pending) -> Result<(), EngineError> {
+        let result = pending.await;
+        if result.is_err() {
+            let id = live.id;
+            let read = self
+                .setup
+                .store
+                .read(move |tx| crate::load::root(tx, id))
+                .await;
+            match read.and_then(|mut root| {
+                crate::show::open_frames(self, &mut root)?;
+                Ok(root)
+            }) {
+                Ok(root) => *live.lock() = root,
+                Err(error) => tracing::error!(stack = %id, %error, "a stack cannot be read back"),
+            }
+        }
+        self.happened.send_modify(|count| *count += 1);
+        result
+    }
+
     /// Makes sure that a loop works on a root, and has it look again.
     pub fn drive(self: &Arc<Core>, live: &Arc<Live>) {
         if live.running.swap(true, Ordering::SeqCst) {
@@ -157,8 +182,15 @@ impl Core {
         }
         let (core, live) = (Arc::clone(self), Arc::clone(live));
         self.spawn(async move {
-            if let Err(error) = core.run(&live).await {
-                tracing::error!(stack = %live.id, %error, "a stack is left as it stands");
+            while let Err(error) = core.run(&live).await {
+                tracing::error!(stack = %live.id, %error, "a stack stands still");
+                core.happened.send_modify(|count| *count += 1);
+                // A full disk or an identity service that is away may be well again later.
+                let again = core.now().saturating_add(TRY_AGAIN);
+                core.setup
+                    .clock
+                    .sleep_until(again.unwrap_or(Timestamp::MAX))
+                    .await;
             }
             live.running.store(false, Ordering::SeqCst);
             core.happened.send_modify(|count| *count += 1);
@@ -203,8 +235,7 @@ impl Core {
                 let pending = self.commit(&mut root, tick.deleted);
                 (tick, pending)
             };
-            pending.await?;
-            self.happened.send_modify(|count| *count += 1);
+            self.kept(live, pending).await?;
             self.bells.ring(&tick.changed_servers);
             if tick.deleted.is_some() {
                 self.roots().remove(&live.id);
@@ -279,7 +310,7 @@ impl Core {
     }
 
     /// Makes the project of the stack's users, once.
-    async fn open_account(&self, live: &Live) -> Result<(), EngineError> {
+    async fn open_account(self: &Arc<Core>, live: &Live) -> Result<(), EngineError> {
         let (name, stack) = {
             let root = live.lock();
             if root.user_project.is_some() || root.node.action == Action::Delete {
@@ -295,7 +326,7 @@ impl Core {
             root.ledger.body = true;
             self.commit(&mut root, None)
         };
-        pending.await
+        self.kept(live, pending).await
     }
 
     async fn close_account(&self, live: &Live, project: &str) -> Result<(), EngineError> {

@@ -188,7 +188,7 @@ impl Core {
             tick::begin(&mut root, Action::Update, now);
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&live, pending).await?;
         self.drive(&live);
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Core {
             tick::begin(&mut root, Action::Delete, now);
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&live, pending).await?;
         self.drive(&live);
         Ok(())
     }
@@ -244,7 +244,7 @@ impl Core {
             }
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&live, pending).await?;
         self.drive(&live);
         Ok(())
     }
@@ -271,14 +271,14 @@ impl Core {
             }
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&live, pending).await?;
         self.drive(&live);
         Ok(())
     }
 
     /// Marks a resource as broken or whole.
     pub async fn mark(
-        &self,
+        self: &Arc<Core>,
         id: StackId,
         resource: &str,
         unhealthy: bool,
@@ -315,7 +315,7 @@ impl Core {
             ledger.event_of(stack, &stack_name, row, now);
             self.commit(&mut root, None)
         };
-        pending.await
+        self.kept(&live, pending).await
     }
 }
 

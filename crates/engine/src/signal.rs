@@ -41,7 +41,7 @@ impl Core {
             self.take_signal(&mut root, id, (stack, &stack_name), &piece, &body)?;
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&live, pending).await?;
         self.drive(&live);
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Core {
                 self.take_signal(&mut root, row, (stack, &name), &piece, &body)?;
                 self.commit(&mut root, None)
             };
-            pending.await?;
+            self.kept(&live, pending).await?;
             self.drive(&live);
             break;
         }
@@ -192,7 +192,11 @@ impl Core {
     }
 
     /// Keeps what a node says: the latest report, and each one in the event log.
-    pub async fn keep_report(&self, key: &str, report: Report) -> Result<(), EngineError> {
+    pub async fn keep_report(
+        self: &Arc<Core>,
+        key: &str,
+        report: Report,
+    ) -> Result<(), EngineError> {
         let found = self.server(key).ok_or_else(|| EngineError::NotFound {
             what: "The Server",
             name: key.to_owned(),
@@ -206,7 +210,7 @@ impl Core {
             }
             self.commit(&mut root, None)
         };
-        pending.await?;
+        self.kept(&found.live, pending).await?;
         let body = serde_json::to_string(&report).unwrap_or_default();
         let server = found.server_id;
         let write = self

@@ -191,6 +191,13 @@ pub(crate) fn must_replace(plugin: &str, before: &Map, wanted: &Map) -> bool {
     properties.any(|(name, property)| !property.update_allowed && differs(name))
 }
 
+/// Whether a replaced resource must be gone before the new one can be made.
+pub(crate) fn stands_in_the_way(old: &Row, new: &Row) -> bool {
+    old.plugin == "OS::Nova::Server"
+        && new.plugin == old.plugin
+        && (old.broken || server::shares_port(&old.properties, &new.properties))
+}
+
 /// What `get_resource` gives for a resource that is made.
 pub(crate) fn reference(row: &Row) -> Option<Value> {
     match row.plugin.as_str() {

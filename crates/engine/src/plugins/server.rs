@@ -42,6 +42,25 @@ pub(super) fn policy_replaces(wanted: &Map, differs: &dyn Fn(&str) -> bool) -> b
         || (differs("flavor") && replaces("flavor_update_policy"))
 }
 
+/// Whether two servers want the same port.
+pub(super) fn shares_port(old: &Map, new: &Map) -> bool {
+    let ports = |properties: &Map| -> Vec<String> {
+        let networks = properties
+            .get("networks")
+            .and_then(Value::as_list)
+            .unwrap_or_default();
+        let ports = networks
+            .iter()
+            .filter_map(|item| item.get("port").and_then(Value::as_text));
+        ports
+            .filter(|port| !port.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let wanted = ports(new);
+    ports(old).iter().any(|port| wanted.contains(port))
+}
+
 pub(super) async fn step(work: &Work) -> Result<Outcome, Failure> {
     let row = &work.row;
     let cloud = work.cloud();
@@ -129,10 +148,13 @@ async fn collect_config(work: &Work, outcome: &mut Outcome) -> Result<Option<Jso
                 "stack_name": work.stack_name, "path": format!("{}.Metadata", row.name),
             }})
         }
-        _ => json!({"collectors": ["request", "local"], "request": {
-            "metadata_url": metadata_url(work, secret),
-        }}),
+        _ => json!({"collectors": ["request", "local"]}),
     };
+    let mut collect = collect;
+    if row.plugin == "OS::Nova::Server" {
+        // Our own agents hold this one open, whatever the transport of upstream's is.
+        collect["request"] = json!({"metadata_url": metadata_url(work, secret)});
+    }
     Ok(Some(collect))
 }
 
