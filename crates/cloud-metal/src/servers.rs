@@ -1,0 +1,836 @@
+//! Servers: a node is chosen, its interfaces take the ports, the image is ordered, and what the node does is
+//! told as what the server waits for.
+//!
+//! Everything is written down before it is asked of bare metal, and everything that is asked may be asked
+//! again: a call that was cut off anywhere goes on where it was.
+
+use baremetal::{
+    Candidate, DeployOrder, MetalError, Node, NodeId, Power, PowerTarget, ProvisionState,
+};
+use cloud::{
+    Attachment, CloudError, Effect, FixedAddressSpec, KeyPair, Kind, Misfit, Network, Order,
+    PhysicalName, Port, PortSpec, Seen, Server, ServerAddress, ServerSpec, Subnet,
+};
+use jiff::Timestamp;
+use store::{Read, Tx};
+use uuid::Uuid;
+
+use crate::config_drive::{DriveContent, make};
+use crate::failure::{Failure, of_metal};
+use crate::network::{change, in_use, new_port};
+use crate::rows::{self, Record};
+use crate::settings::CatalogImage;
+use crate::wanted::wanted;
+use crate::{MetalCloud, flavors};
+
+/// A server with its node at this moment.
+#[derive(Debug, Clone)]
+pub struct ServerState {
+    /// What is kept of it; its status is that of this moment.
+    pub record: Record<Server>,
+    /// The node that it runs on.
+    pub node: Option<Node>,
+    /// What it waits for.
+    pub waits: Option<String>,
+    /// What went wrong with it.
+    pub fault: Option<String>,
+}
+
+impl MetalCloud {
+    pub(crate) async fn keep_server(
+        &self,
+        name: &PhysicalName,
+        want: &ServerSpec,
+        order: &Order,
+    ) -> Result<Seen<Server>, CloudError> {
+        let (by, kept) = (name.clone(), order.clone());
+        let old = self
+            .read(move |read| rows::by_physical::<Server>(read, &by))
+            .await?;
+        if let Some(record) = &old {
+            record.is_newer(&kept).map_err(Failure::into_cloud)?;
+        }
+        let image = match &old {
+            Some(record) if record.note.ordered.is_some() => None,
+            Some(_) | None => Some(self.image(want, &order.project).await?),
+        };
+        let (by, spec, kept, now, reserved) = (
+            name.clone(),
+            want.clone(),
+            order.clone(),
+            self.now(),
+            self.reserved(),
+        );
+        let image_id = image.as_ref().map(|image| image.id.clone());
+        let record = self
+            .write(move |tx| match rows::by_physical::<Server>(tx, &by)? {
+                None => new_server(tx, &by, &spec, &kept, image_id, reserved, now),
+                Some(record) => changed_server(tx, record, &spec, &kept, reserved, now),
+            })
+            .await?;
+        let record = self.with_node(record, want, order).await?;
+        self.serve_addresses().await?;
+        let record = self.with_image(record, want, order, image).await?;
+        self.tell(record, order).await
+    }
+
+    /// Chooses a node and gives its interfaces to the ports.
+    async fn with_node(
+        &self,
+        record: Record<Server>,
+        want: &ServerSpec,
+        order: &Order,
+    ) -> Result<Record<Server>, CloudError> {
+        if record.note.node.is_some() {
+            return Ok(record);
+        }
+        let metal = &self.inner.metal;
+        let failed = |error| of_metal(&want.name, error);
+        let id = instance(&record);
+        let flavor = self.flavor(&want.flavor).await?;
+        let nodes = metal.nodes().await.map_err(failed)?;
+        let wanted = wanted(want, &flavor, &order.project, &nodes);
+        let node = match metal.reserve(&wanted, id).await {
+            Ok(node) => node,
+            Err(error) => {
+                let candidates = metal.candidates(&wanted).await.map_err(failed)?;
+                // Nothing of a server that cannot be stays behind.
+                self.forget(record).await?;
+                return Err(match error {
+                    MetalError::NoneFits { .. } => CloudError::NoFittingNode {
+                        server: want.name.clone(),
+                        misfits: misfits(&candidates),
+                    },
+                    other => failed(other),
+                });
+            }
+        };
+        let mut nics = metal.ports(Some(node.uuid)).await.map_err(failed)?;
+        nics.sort_by_key(|nic| (!nic.pxe_enabled, nic.created_at, nic.address.clone()));
+        let macs: Vec<String> = nics
+            .into_iter()
+            .map(|nic| nic.address.to_lowercase())
+            .collect();
+        let (server, label, uuid, now) = (
+            record.thing.id.clone(),
+            node.label(),
+            node.uuid.0,
+            self.now(),
+        );
+        let bound = self
+            .write(move |tx| {
+                let mut record =
+                    rows::by_id::<Server>(tx, &server)?.ok_or_else(|| CloudError::NotFound {
+                        kind: Kind::Server,
+                        name: server.clone(),
+                    })?;
+                bind(tx, &record, &macs, &label)?;
+                record.note.node = Some(uuid);
+                record.note.since = now;
+                record.thing.host = Some(label);
+                record.thing.addresses = addresses(tx, &record.thing.id)?;
+                rows::put(tx, &record)?;
+                Ok(record)
+            })
+            .await;
+        if let Err(CloudError::Invalid { .. }) = &bound {
+            metal.release(node.uuid, id).await.map_err(failed)?;
+            self.forget(record).await?;
+        }
+        bound
+    }
+
+    /// Orders the image, for the first time or anew.
+    async fn with_image(
+        &self,
+        record: Record<Server>,
+        want: &ServerSpec,
+        order: &Order,
+        image: Option<CatalogImage>,
+    ) -> Result<Record<Server>, CloudError> {
+        let due = match (record.note.ordered, record.note.rebuild) {
+            (None, _) => true,
+            (Some(ordered), Some(wanted)) => ordered < wanted,
+            (Some(_), None) => false,
+        };
+        let (Some(node), true) = (record.note.node.map(NodeId), due) else {
+            return Ok(record);
+        };
+        let image = match image {
+            Some(image) => image,
+            None => self.image(want, &order.project).await?,
+        };
+        let metal = &self.inner.metal;
+        let id = instance(&record);
+        let deploy = DeployOrder {
+            image: image.image,
+            config_drive: Some(self.drive(&record, want, node).await?),
+            root_grow: true,
+            disk: None,
+        };
+        let again = record.note.ordered.is_some();
+        let asked = if again {
+            match metal.node(node).await.map(|node| node.provision_state) {
+                // It was asked and this call did not live to write that down.
+                Ok(ProvisionState::Deploying | ProvisionState::DeployWait) => Ok(()),
+                Ok(_) => metal.rebuild(node, id, deploy).await.map(drop),
+                Err(error) => Err(error),
+            }
+        } else {
+            metal.deploy(node, id, deploy).await.map(drop)
+        };
+        match asked {
+            Ok(()) => {}
+            // Whoever works on the node ends some time; the next call asks again.
+            Err(MetalError::Locked { .. }) => return Ok(record),
+            Err(error) => return Err(of_metal(&want.name, error)),
+        }
+        let (server, generation, now) = (record.thing.id.clone(), order.generation, self.now());
+        let image_id = image.id;
+        self.write(move |tx| {
+            let mut record = record;
+            if let Some(kept) = rows::by_id::<Server>(tx, &server)? {
+                record = kept;
+                record.note.ordered = Some(generation);
+                record.note.since = now;
+                record.thing.image_id = Some(image_id);
+                rows::put(tx, &record)?;
+            }
+            Ok(record)
+        })
+        .await
+    }
+
+    /// The config drive of a server.
+    async fn drive(
+        &self,
+        record: &Record<Server>,
+        want: &ServerSpec,
+        node: NodeId,
+    ) -> Result<Vec<u8>, CloudError> {
+        let (server, key, project) = (
+            record.thing.id.clone(),
+            want.key_name.clone(),
+            record.project.clone(),
+        );
+        let by = record.project.clone();
+        let (ports, subnets, key) = self
+            .read(move |read| {
+                let mut ports = Vec::new();
+                for port in rows::of_server(read, &server)? {
+                    let network = rows::need::<Network>(read, &port.thing.network_id, &by)?;
+                    ports.push((port.thing, network.thing));
+                }
+                let subnets = rows::all::<Subnet>(read)?
+                    .into_iter()
+                    .map(|subnet| subnet.thing)
+                    .collect::<Vec<_>>();
+                let key = key
+                    .map(|key| rows::need::<KeyPair>(read, &key, &by))
+                    .transpose()?;
+                Ok((ports, subnets, key.map(|key| key.thing)))
+            })
+            .await?;
+        let node = self
+            .inner
+            .metal
+            .node(node)
+            .await
+            .map_err(|error| of_metal(&want.name, error))?;
+        make(&DriveContent {
+            server: &record.thing,
+            spec: want,
+            metadata_url: want.metadata_url.as_ref(),
+            project: &project,
+            zone: &self.inner.settings.zone,
+            key: key.as_ref(),
+            ports: &ports,
+            subnets: &subnets,
+            ca: self.inner.settings.ca.as_deref(),
+            node: &node.label(),
+        })
+    }
+
+    /// What the caller gets now.
+    async fn tell(
+        &self,
+        record: Record<Server>,
+        order: &Order,
+    ) -> Result<Seen<Server>, CloudError> {
+        let state = self.state_of(record).await?;
+        let name = state.record.thing.name.clone();
+        if let Some(why) = state.fault {
+            return Err(CloudError::Failed {
+                kind: Kind::Server,
+                name,
+                why,
+            });
+        }
+        match state.waits {
+            None => Ok(Seen::Ready(state.record.thing)),
+            Some(why) if self.now() > order.deadline => Err(CloudError::DeadlinePassed {
+                kind: Kind::Server,
+                name,
+                why,
+            }),
+            Some(why) => {
+                let since = state.record.note.since;
+                Ok(Seen::Pending {
+                    why,
+                    since,
+                    so_far: Some(state.record.thing),
+                })
+            }
+        }
+    }
+
+    async fn state_of(&self, mut record: Record<Server>) -> Result<ServerState, CloudError> {
+        let node = match record.note.node {
+            None => None,
+            Some(id) => match self.inner.metal.node(NodeId(id)).await {
+                Ok(node) => Some(node),
+                Err(MetalError::NotFound { .. }) => None,
+                Err(error) => return Err(of_metal(&record.thing.name, error)),
+            },
+        };
+        let (status, waits, fault) = look(&record, node.as_ref());
+        record.thing.status = status.to_owned();
+        Ok(ServerState {
+            record,
+            node,
+            waits,
+            fault,
+        })
+    }
+
+    pub(crate) async fn rebuild(
+        &self,
+        name: &PhysicalName,
+        want: &ServerSpec,
+        order: &Order,
+    ) -> Result<Seen<Server>, CloudError> {
+        if let Some(image) = &want.image {
+            self.image_named(image, &order.project).await?;
+        }
+        let (by, spec, kept, now) = (name.clone(), want.clone(), order.clone(), self.now());
+        let record = self
+            .write(move |tx| {
+                let mut record = existing(tx, &by)?;
+                if record.is_newer(&kept)? {
+                    record.note.rebuild = Some(kept.generation);
+                    record.note.since = now;
+                    record.spec = spec;
+                    change(&mut record, &kept, now);
+                    rows::put(tx, &record)?;
+                }
+                Ok(record)
+            })
+            .await?;
+        let record = self.with_image(record, want, order, None).await?;
+        self.tell(record, order).await
+    }
+
+    pub(crate) async fn reboot(
+        &self,
+        name: &PhysicalName,
+        order: &Order,
+    ) -> Result<Seen<Server>, CloudError> {
+        let (by, kept, now) = (name.clone(), order.clone(), self.now());
+        let record = self
+            .write(move |tx| {
+                let mut record = existing(tx, &by)?;
+                if record.is_newer(&kept)? {
+                    record.note.reboot = Some(kept.generation);
+                    record.note.since = now;
+                    change(&mut record, &kept, now);
+                    rows::put(tx, &record)?;
+                }
+                Ok(record)
+            })
+            .await?;
+        let record = match (record.note.reboot, record.note.node) {
+            (Some(_), Some(node)) => match self
+                .inner
+                .metal
+                .ask_power(NodeId(node), PowerTarget::Reboot)
+                .await
+            {
+                Ok(_) => self.rebooting(record).await?,
+                Err(MetalError::Locked { .. }) => record,
+                Err(error) => return Err(of_metal(&record.thing.name, error)),
+            },
+            (_, _) => record,
+        };
+        self.tell(record, order).await
+    }
+
+    async fn rebooting(&self, record: Record<Server>) -> Result<Record<Server>, CloudError> {
+        self.write(move |tx| {
+            let mut record = record;
+            record.note.reboot = None;
+            rows::put(tx, &record)?;
+            Ok(record)
+        })
+        .await
+    }
+
+    pub(crate) async fn drop_server(
+        &self,
+        name: &PhysicalName,
+        order: &Order,
+    ) -> Result<Seen<Effect>, CloudError> {
+        let (by, kept, now) = (name.clone(), order.clone(), self.now());
+        let record = self
+            .write(move |tx| {
+                let Some(mut record) = rows::by_physical::<Server>(tx, &by)? else {
+                    return Ok(None);
+                };
+                record.is_newer(&kept)?;
+                if !record.note.removing {
+                    record.note.removing = true;
+                    record.note.since = now;
+                    change(&mut record, &kept, now);
+                    rows::put(tx, &record)?;
+                }
+                Ok(Some(record))
+            })
+            .await?;
+        let Some(record) = record else {
+            return Ok(Seen::Ready(Effect::Unchanged));
+        };
+        let (metal, id) = (&self.inner.metal, instance(&record));
+        let failed = |error| of_metal(&record.thing.name, error);
+        // Also a node that was reserved by a call that did not live to write it down.
+        if let Some(node) = metal.node_of_instance(id).await.map_err(failed)? {
+            match metal.undeploy(node.uuid, id).await {
+                Ok(()) | Err(MetalError::Locked { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            if metal.node_of_instance(id).await.map_err(failed)?.is_some() {
+                let why = format!("node {} is being taken back", node.label());
+                if self.now() > order.deadline {
+                    return Err(CloudError::DeadlinePassed {
+                        kind: Kind::Server,
+                        name: record.thing.name,
+                        why,
+                    });
+                }
+                return Ok(Seen::Pending {
+                    why,
+                    since: record.note.since,
+                    so_far: None,
+                });
+            }
+        }
+        self.forget(record).await?;
+        Ok(Seen::Ready(Effect::Changed))
+    }
+
+    /// Forgets a server that holds no node any more; the ports that were made for it go with it.
+    async fn forget(&self, record: Record<Server>) -> Result<(), CloudError> {
+        self.write(move |tx| {
+            unplug(tx, &record.thing.id)?;
+            rows::delete::<Server>(tx, &record.thing.id)
+        })
+        .await?;
+        self.serve_addresses().await
+    }
+
+    async fn image(&self, want: &ServerSpec, project: &str) -> Result<CatalogImage, CloudError> {
+        match &want.image {
+            Some(image) => self.image_named(image, project).await,
+            None => Err(CloudError::Invalid {
+                kind: Kind::Server,
+                name: want.name.clone(),
+                why: "a machine needs an image to be written".to_owned(),
+            }),
+        }
+    }
+
+    pub(crate) async fn images(&self, project: &str) -> Result<Vec<CatalogImage>, CloudError> {
+        let images = self.inner.settings.images.images(project).await;
+        images.map_err(|why| CloudError::Unreachable { why })
+    }
+
+    async fn image_named(
+        &self,
+        name_or_id: &str,
+        project: &str,
+    ) -> Result<CatalogImage, CloudError> {
+        let images = self.images(project).await?;
+        if let Some(found) = images.iter().find(|image| image.id == name_or_id) {
+            return Ok(found.clone());
+        }
+        let name = name_or_id.to_owned();
+        let mut named = images.into_iter().filter(|image| image.name == name_or_id);
+        match (named.next(), named.next()) {
+            (Some(image), None) => Ok(image),
+            (Some(_), Some(_)) => Err(CloudError::Ambiguous {
+                kind: Kind::Image,
+                name,
+            }),
+            (None, _) => Err(CloudError::NotFound {
+                kind: Kind::Image,
+                name,
+            }),
+        }
+    }
+
+    /// All servers with their nodes.
+    pub async fn servers(&self) -> Result<Vec<ServerState>, CloudError> {
+        let mut states = Vec::new();
+        for record in self.read(rows::all::<Server>).await? {
+            states.push(self.state_of(record).await?);
+        }
+        Ok(states)
+    }
+
+    pub(crate) async fn server_now(
+        &self,
+        name: &PhysicalName,
+    ) -> Result<Option<Server>, CloudError> {
+        let by = name.clone();
+        match self
+            .read(move |read| rows::by_physical::<Server>(read, &by))
+            .await?
+        {
+            Some(record) => Ok(Some(self.state_of(record).await?.record.thing)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The identity by which bare metal knows a server.
+fn instance(record: &Record<Server>) -> Uuid {
+    // All ids are coined here; one that cannot be read belongs to nobody.
+    record.thing.id.parse().unwrap_or_default()
+}
+
+fn existing(read: &Read<'_>, name: &PhysicalName) -> Result<Record<Server>, Failure> {
+    let missing = || CloudError::NotFound {
+        kind: Kind::Server,
+        name: name.0.clone(),
+    };
+    Ok(rows::by_physical(read, name)?.ok_or_else(missing)?)
+}
+
+fn misfits(candidates: &[Candidate]) -> Vec<Misfit> {
+    let told = candidates.iter().filter_map(|one| {
+        Some(Misfit {
+            node: one.node.label(),
+            why: one.why_not.clone()?,
+        })
+    });
+    told.collect()
+}
+
+/// Nova's word for a server, what it waits for, and what went wrong.
+fn look(
+    record: &Record<Server>,
+    node: Option<&Node>,
+) -> (&'static str, Option<String>, Option<String>) {
+    let waiting = |status, why: String| (status, Some(why), None);
+    let Some(node) = node else {
+        return match (record.note.node, record.note.removing) {
+            (_, true) => waiting("DELETED", "it is being removed".to_owned()),
+            (Some(_), false) => (
+                "ERROR",
+                None,
+                Some("its node is not there any more".to_owned()),
+            ),
+            (None, false) => waiting("BUILD", "a node is being chosen".to_owned()),
+        };
+    };
+    let label = node.label();
+    if record.note.removing {
+        return waiting("DELETED", format!("node {label} is being taken back"));
+    }
+    let rebuilding = record.note.rebuild.is_some();
+    let building = if rebuilding { "REBUILD" } else { "BUILD" };
+    let due = record.note.ordered.is_none() || record.note.rebuild > record.note.ordered;
+    match node.provision_state {
+        ProvisionState::DeployFailed | ProvisionState::Error => {
+            let said = node
+                .last_error
+                .clone()
+                .unwrap_or_else(|| "it did not say why".to_owned());
+            ("ERROR", None, Some(format!("node {label}: {said}")))
+        }
+        _ if due => waiting(building, format!("node {label} is busy")),
+        ProvisionState::Active if record.note.reboot.is_some() || node.work.is_some() => {
+            waiting("REBOOT", format!("node {label} is starting"))
+        }
+        ProvisionState::Active if node.power_state == Some(Power::Off) => ("SHUTOFF", None, None),
+        ProvisionState::Active => ("ACTIVE", None, None),
+        _ => waiting(
+            building,
+            format!("writing the image to node {label}{}", progress(node)),
+        ),
+    }
+}
+
+fn progress(node: &Node) -> String {
+    let number = |name: &str| node.progress()?.get(name)?.as_u64();
+    match (number("done"), number("total")) {
+        (Some(done), Some(total)) if total > 0 => format!(": {} %", done * 100 / total),
+        (_, _) => String::new(),
+    }
+}
+
+fn new_server(
+    tx: &Tx<'_>,
+    name: &PhysicalName,
+    want: &ServerSpec,
+    order: &Order,
+    image_id: Option<String>,
+    reserved: Option<crate::addresses::Run>,
+    now: Timestamp,
+) -> Result<Record<Server>, Failure> {
+    let flavor = flavors::need(tx, &want.flavor)?;
+    if let Some(key) = &want.key_name {
+        rows::need::<KeyPair>(tx, key, &order.project)?;
+    }
+    let id = Uuid::new_v4().to_string();
+    plug(tx, name, want, order, &id, reserved, now)?;
+    let server = Server {
+        name: want.name.clone(),
+        status: "BUILD".to_owned(),
+        addresses: addresses(tx, &id)?,
+        image_id,
+        flavor_id: Some(flavor.id),
+        host: None,
+        metadata: want.metadata.clone(),
+        id,
+    };
+    let mut record = Record::new(name, order, want.clone(), server, now);
+    record.note.since = now;
+    rows::put(tx, &record)?;
+    Ok(record)
+}
+
+fn changed_server(
+    tx: &Tx<'_>,
+    mut record: Record<Server>,
+    want: &ServerSpec,
+    order: &Order,
+    reserved: Option<crate::addresses::Run>,
+    now: Timestamp,
+) -> Result<Record<Server>, Failure> {
+    if !record.is_newer(order)? {
+        return Ok(record);
+    }
+    let flavor = flavors::need(tx, &want.flavor)?;
+    let id = record.thing.id.clone();
+    if record.spec.attachments != want.attachments {
+        let macs: Vec<_> = rows::of_server(tx, &id)?
+            .into_iter()
+            .map(|port| port.thing.mac)
+            .collect();
+        unplug(tx, &id)?;
+        // A port's physical name is taken once; those of this decision have names of their own.
+        let name = PhysicalName(format!(
+            "{}.{}",
+            record.physical.clone().map_or_else(String::new, |n| n.0),
+            order.generation
+        ));
+        plug(tx, &name, want, order, &id, reserved, now)?;
+        if record.note.node.is_some() {
+            bind(
+                tx,
+                &record,
+                &macs,
+                record.thing.host.as_deref().unwrap_or_default(),
+            )?;
+        }
+    }
+    record.thing.name.clone_from(&want.name);
+    record.thing.metadata.clone_from(&want.metadata);
+    record.thing.flavor_id = Some(flavor.id);
+    record.thing.addresses = addresses(tx, &id)?;
+    record.spec = want.clone();
+    change(&mut record, order, now);
+    rows::put(tx, &record)?;
+    Ok(record)
+}
+
+/// Gives the server the ports that it names, and makes those that it does not.
+fn plug(
+    tx: &Tx<'_>,
+    name: &PhysicalName,
+    want: &ServerSpec,
+    order: &Order,
+    server: &str,
+    reserved: Option<crate::addresses::Run>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for (place, attachment) in attachments(tx, want)?.iter().enumerate() {
+        let mut port = match &attachment.port {
+            Some(port) => rows::need::<Port>(tx, port, &order.project)?,
+            None => {
+                let spec = port_spec(tx, attachment, want, order)?;
+                let own = PhysicalName(format!("{name}/{place}"));
+                let mut port = new_port(tx, &own, &spec, order, reserved, now)?;
+                port.note.of_server = true;
+                port
+            }
+        };
+        if let Some(other) = port
+            .thing
+            .device_id
+            .as_deref()
+            .filter(|other| *other != server)
+        {
+            return Err(in_use(
+                Kind::Port,
+                &port.thing.name,
+                format!("the server `{other}` has it"),
+            ));
+        }
+        port.thing.device_id = Some(server.to_owned());
+        port.thing.status = "ACTIVE".to_owned();
+        port.note.place = place;
+        rows::put(tx, &port)?;
+    }
+    Ok(())
+}
+
+fn attachments(read: &Read<'_>, want: &ServerSpec) -> Result<Vec<Attachment>, Failure> {
+    if !want.attachments.is_empty() {
+        return Ok(want.attachments.clone());
+    }
+    let networks = rows::all::<Network>(read)?;
+    match networks.as_slice() {
+        [] => Ok(Vec::new()),
+        [only] => Ok(vec![Attachment {
+            network: Some(only.thing.id.clone()),
+            ..Attachment::default()
+        }]),
+        _ => Err(CloudError::Invalid {
+            kind: Kind::Server,
+            name: want.name.clone(),
+            why: "there is more than one network; say which one".to_owned(),
+        }
+        .into()),
+    }
+}
+
+fn port_spec(
+    read: &Read<'_>,
+    attachment: &Attachment,
+    want: &ServerSpec,
+    order: &Order,
+) -> Result<PortSpec, Failure> {
+    let subnet = attachment.subnet.as_ref();
+    let subnet = subnet
+        .map(|subnet| rows::need::<Subnet>(read, subnet, &order.project))
+        .transpose()?;
+    let network = attachment
+        .network
+        .clone()
+        .or(subnet.map(|subnet| subnet.thing.network_id));
+    let network = network.ok_or_else(|| CloudError::Invalid {
+        kind: Kind::Server,
+        name: want.name.clone(),
+        why: "an interface names neither port, network nor subnet".to_owned(),
+    })?;
+    let fixed = FixedAddressSpec {
+        subnet: attachment.subnet.clone(),
+        address: attachment.fixed_address,
+    };
+    Ok(PortSpec {
+        name: String::new(),
+        network,
+        fixed_addresses: Some(fixed)
+            .filter(|fixed| *fixed != FixedAddressSpec::default())
+            .into_iter()
+            .collect(),
+        mac: None,
+        admin_state_up: true,
+        security_groups: Some(attachment.security_groups.clone()),
+        port_security: None,
+        allowed_address_pairs: Vec::new(),
+        vnic_type: Some("baremetal".to_owned()),
+        tags: Vec::new(),
+    })
+}
+
+/// Gives each port of a server the hardware address of one of its node's interfaces.
+fn bind(tx: &Tx<'_>, record: &Record<Server>, macs: &[String], node: &str) -> Result<(), Failure> {
+    let ports = rows::of_server(tx, &record.thing.id)?;
+    let invalid = |why: String| CloudError::Invalid {
+        kind: Kind::Server,
+        name: record.thing.name.clone(),
+        why,
+    };
+    if ports.len() > macs.len() {
+        let why = format!(
+            "node {node} has {} network interfaces, {} are wanted",
+            macs.len(),
+            ports.len()
+        );
+        return Err(invalid(why).into());
+    }
+    let mut free: Vec<&String> = macs.iter().collect();
+    let mut given: Vec<(Record<Port>, Option<String>)> = Vec::new();
+    // Those that ask for an address come first, so that nobody else takes it.
+    for port in ports {
+        let asked = port.spec.mac.as_ref().map(|mac| mac.to_lowercase());
+        let found = asked
+            .as_ref()
+            .map(|mac| free.iter().position(|free| *free == mac));
+        match found {
+            None => given.push((port, None)),
+            Some(Some(at)) => given.push((port, Some(free.remove(at).clone()))),
+            Some(None) => {
+                let why = format!("node {node} has no interface {}", asked.unwrap_or_default());
+                return Err(invalid(why).into());
+            }
+        }
+    }
+    let mut rest = free.into_iter();
+    for (mut port, mac) in given {
+        let Some(mac) = mac.or_else(|| rest.next().cloned()) else {
+            continue;
+        };
+        port.thing.mac = mac;
+        rows::put(tx, &port)?;
+    }
+    Ok(())
+}
+
+/// Takes a server off its ports; those made for it go.
+fn unplug(tx: &Tx<'_>, server: &str) -> Result<(), Failure> {
+    for mut port in rows::of_server(tx, server)? {
+        if port.note.of_server {
+            rows::delete::<Port>(tx, &port.thing.id)?;
+            continue;
+        }
+        port.thing.device_id = None;
+        port.thing.status = "DOWN".to_owned();
+        port.thing.mac.clone_from(&port.note.own_mac);
+        rows::put(tx, &port)?;
+    }
+    Ok(())
+}
+
+fn addresses(read: &Read<'_>, server: &str) -> Result<Vec<ServerAddress>, Failure> {
+    let mut addresses = Vec::new();
+    for port in rows::of_server(read, server)? {
+        let network = rows::by_id::<Network>(read, &port.thing.network_id)?;
+        let network = network.map_or_else(String::new, |network| network.thing.name);
+        addresses.extend(
+            port.thing
+                .fixed_addresses
+                .iter()
+                .map(|fixed| ServerAddress {
+                    network: network.clone(),
+                    network_id: port.thing.network_id.clone(),
+                    address: fixed.address,
+                    mac: port.thing.mac.clone(),
+                    port_id: port.thing.id.clone(),
+                    floating: false,
+                }),
+        );
+    }
+    Ok(addresses)
+}
