@@ -336,8 +336,7 @@ impl Frame {
         let mut given = given.clone();
         if let Some(schema) = self.parts(name)?.resource.schema() {
             for (old, new) in schema.old_names {
-                if let Some(value) = given.get(*old).filter(|value| value.is_true()).cloned() {
-                    given.shift_remove(*old);
+                if let Some(value) = given.shift_remove(*old) {
                     given.entry((*new).to_owned()).or_insert(value);
                 }
             }

@@ -90,7 +90,7 @@ impl Call<'_> {
     /// Runs an argument for an item; without the argument the item itself.
     pub fn run(&self, at: usize, keyword: &str, item: &Item) -> Outcome<Item> {
         match self.argument(at, keyword) {
-            Some(_) => self.run_with(at, keyword, &[item.clone()]),
+            Some(_) => self.run_with(at, keyword, std::slice::from_ref(item)),
             None => Ok(item.clone()),
         }
     }
@@ -264,9 +264,12 @@ fn index(receiver: &Item, keys: &[Ast], names: &Rc<Names>) -> Outcome<Item> {
     }
 }
 
+/// Methods of one kind of receiver; none: the name or receiver is not of this family.
+type Family = fn(&Item, &Call<'_>) -> Outcome<Option<Item>>;
+
 /// Calls a method: the first family that knows the name for this receiver answers.
 fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Item> {
-    let families: [fn(&Item, &Call<'_>) -> Outcome<Option<Item>>; 4] = [
+    let families: [Family; 4] = [
         text::method,
         maps::method,
         collections::method,
