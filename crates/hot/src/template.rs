@@ -111,6 +111,8 @@ impl Template {
         let root = yaml::parse(self.text()?).ok()?;
         let mut node = &root;
         let mut span = None;
+        // What stands in angle brackets is another file.
+        let path = path.split('<').next().unwrap_or(path);
         for step in path.split(['.', '[']) {
             let step = step.trim_end_matches(']');
             if let Some((key, value)) = node.entry(step) {

@@ -3,6 +3,8 @@
 //! Everything that is known of resources is null here, as in Heat, and the values of nested frames
 //! are not looked at: their parameters may come from resources that are not there yet.
 
+use std::collections::HashSet;
+
 use crate::edges;
 use crate::error::{Kind, TemplateError};
 use crate::expr::{Expr, Outcome, join};
@@ -35,8 +37,14 @@ pub(crate) fn validate(frame: &Frame) -> Outcome<()> {
     }
     check_attribute_names(frame)?;
     let edges = edges::edges(frame)?;
+    let deployed = deployed_servers(frame)?;
     for name in edges::order(frame, &edges)? {
-        Checker { frame, name: &name }.resource()?;
+        Checker {
+            frame,
+            name: &name,
+            deployed: &deployed,
+        }
+        .resource()?;
     }
     let words = frame.inner.base.version.words();
     let scope = frame.scope(&NoFacts);
@@ -73,9 +81,25 @@ fn check_attribute_names(frame: &Frame) -> Outcome<()> {
     Ok(())
 }
 
+/// Servers that a deployment of this frame goes to.
+fn deployed_servers(frame: &Frame) -> Outcome<HashSet<String>> {
+    let scope = frame.scope(&NoFacts);
+    let mut servers = HashSet::new();
+    for parts in frame.inner.body.resources.values() {
+        let deploys = parts.resource.schema().is_some_and(|schema| {
+            schema.name.ends_with("Deployment") && schema.properties.contains_key("server")
+        });
+        if let Some(server) = parts.properties.get("server").filter(|_| deploys) {
+            servers.extend(edges::references(&server, &scope, &parts.resource.name)?);
+        }
+    }
+    Ok(servers)
+}
+
 struct Checker<'a> {
     frame: &'a Frame,
     name: &'a str,
+    deployed: &'a HashSet<String>,
 }
 
 impl Checker<'_> {
@@ -250,26 +274,13 @@ impl Checker<'_> {
         if format == Some("SOFTWARE_CONFIG") {
             return Ok(());
         }
-        let body = &self.frame.inner.body;
-        let scope = self.frame.scope(&NoFacts);
-        for parts in body.resources.values() {
-            let deploys = parts.resource.schema().is_some_and(|schema| {
-                schema.name.ends_with("Deployment") && schema.properties.contains_key("server")
-            });
-            let Some(server) = parts.properties.get("server").filter(|_| deploys) else {
-                continue;
-            };
-            if edges::references(&server, &scope, &parts.resource.name)?
-                .iter()
-                .any(|server| server == self.name)
-            {
-                return Err(TemplateError::invalid(format!(
-                    "Resource {}'s property user_data_format should be set to SOFTWARE_CONFIG since there are software deployments on it.",
-                    self.name
-                )));
-            }
+        if !self.deployed.contains(self.name) {
+            return Ok(());
         }
-        Ok(())
+        Err(TemplateError::invalid(format!(
+            "Resource {}'s property user_data_format should be set to SOFTWARE_CONFIG since there are software deployments on it.",
+            self.name
+        )))
     }
 
     /// A template that stands for a built-in type must offer what that type offers.
