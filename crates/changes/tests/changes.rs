@@ -1,5 +1,7 @@
 //! What an update would change, one line per fact.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use changes::{Recorded, StackChanges, Wanted, changes};
 use hot::{Environment, Facts, Files, Frame, Map, StackInput, Template, TemplateError, Value};
 

@@ -1,5 +1,7 @@
 //! What a frame makes of a template, one line per fact.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use hot::{Environment, Files, Frame, NoFacts, StackInput, Template, TemplateError};
 
 fn open(template: &str, environment: &str) -> Result<Frame, TemplateError> {
