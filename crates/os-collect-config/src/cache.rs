@@ -49,17 +49,40 @@ impl Cache {
         read(&self.file(key, ""))
     }
 
+    /// Makes the directory; its parent must be there, as for upstream.
+    fn make_directory(&self) -> Result<(), CacheError> {
+        match fs::create_dir(&self.directory) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(CacheError {
+                path: self.directory.clone(),
+                source: error,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps a document that its source gives only once, until it was applied.
+    pub fn keep(&self, key: &str, document: &Value) -> Result<(), CacheError> {
+        self.make_directory()?;
+        replace(&self.file(key, ".kept"), document.to_json().as_bytes())
+    }
+
+    /// The document that was kept.
+    pub fn kept(&self, key: &str) -> Option<Value> {
+        read(&self.file(key, ".kept"))
+    }
+
+    /// Drops the document that was kept.
+    pub fn release(&self, key: &str) -> Result<(), CacheError> {
+        let path = self.file(key, ".kept");
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(CacheError { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Stores one document.
     pub fn store(&self, key: &str, document: &Value) -> Result<Stored, CacheError> {
-        match fs::create_dir(&self.directory) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(CacheError {
-                    path: self.directory.clone(),
-                    source: error,
-                });
-            }
-            _ => {}
-        }
+        self.make_directory()?;
         let path = self.file(key, "");
         let text = document.to_json_indented();
         replace(&path, text.as_bytes())?;

@@ -2,7 +2,7 @@
 
 use crate::cache::{Cache, CacheError};
 use crate::collectors::request::Held;
-use crate::collectors::{self, Context, Refusal, State};
+use crate::collectors::{self, Context, Refusal, State, zaqar};
 use crate::config_drive::ConfigDrive;
 use crate::execute::{self, Ended};
 use crate::http::Http;
@@ -174,6 +174,7 @@ impl<'p, 's> Agent<'p, 's> {
                 cache: &self.cache,
                 drive: &mut self.drive,
                 state: &mut self.state,
+                applies: self.command.is_some(),
             };
             match collectors::collect(&name, &mut context).await {
                 Ok(collected) => {
@@ -230,7 +231,9 @@ impl<'p, 's> Agent<'p, 's> {
             Ok(())
         })
         .await?;
-        if !pass.changed.is_empty() {
+        if pass.changed.is_empty() {
+            self.cache.release(zaqar::KEPT)?;
+        } else {
             self.cache.store_list(&pass.paths)?;
             self.cache.back_up()?;
         }
@@ -255,6 +258,7 @@ impl<'p, 's> Agent<'p, 's> {
             for key in &pass.changed {
                 self.cache.commit(key)?;
             }
+            self.cache.release(zaqar::KEPT)?;
         } else {
             let end = end_text(status);
             self.log.warn(&format!(

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -248,15 +248,23 @@ fn shown(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or(url).to_owned()
 }
 
-fn build(roots: RootCertStore, timeout: Duration) -> Result<Client, String> {
+/// How TLS is spoken with servers that `trust` vouches for.
+pub(crate) fn tls(trust: &Trust) -> Result<ClientConfig, String> {
+    with_roots(roots(trust).map_err(|error| error.to_string())?)
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth())
+}
+
+fn build(roots: RootCertStore, timeout: Duration) -> Result<Client, String> {
     Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(with_roots(roots)?)
         .dns_resolver(Arc::new(Resolver))
         .user_agent(concat!("os-collect-config/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(timeout)
@@ -316,15 +324,22 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Names by `/etc/hosts` and `/etc/resolv.conf`, read anew for each name so that a changed network is seen.
-struct Resolver;
+pub(crate) struct Resolver;
+
+impl Resolver {
+    /// All addresses of `name`.
+    pub(crate) async fn find(name: &str) -> Result<Vec<IpAddr>, hickory_resolver::net::NetError> {
+        let resolver = TokioResolver::builder_tokio()?.build()?;
+        Ok(resolver.lookup_ip(name).await?.iter().collect())
+    }
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let resolver = TokioResolver::builder_tokio()?.build()?;
-            let found = resolver.lookup_ip(name.as_str()).await?;
+            let found = Resolver::find(name.as_str()).await?;
             let found: Vec<SocketAddr> = found
-                .iter()
+                .into_iter()
                 .map(|address| SocketAddr::new(address, 0))
                 .collect();
             Ok(Box::new(found.into_iter()) as Addrs)

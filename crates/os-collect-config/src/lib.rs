@@ -16,6 +16,7 @@ mod log;
 mod report;
 mod settings;
 mod watch;
+mod websocket;
 
 pub use command::{Next, run};
 pub use config_drive::ConfigDrive;

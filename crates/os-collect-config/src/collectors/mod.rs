@@ -6,7 +6,7 @@ mod heat;
 mod heat_local;
 mod local;
 pub(crate) mod request;
-mod zaqar;
+pub(crate) mod zaqar;
 
 use crate::cache::Cache;
 use crate::config_drive::ConfigDrive;
@@ -77,6 +77,8 @@ pub(crate) struct Context<'c> {
     pub cache: &'c Cache,
     pub drive: &'c mut ConfigDrive,
     pub state: &'c mut State,
+    /// Whether what is collected is applied, and not only printed.
+    pub applies: bool,
 }
 
 /// What collectors remember from pass to pass.
