@@ -392,7 +392,9 @@ fn a_change_travels_from_the_drive_to_files_and_back_in_a_root_of_debian_13() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "greeting=hello on n\n");
     let last = server.signals().pop().unwrap();
     assert!(
-        last.starts_with("config ") && last.contains("failed in phase configure"),
+        last.starts_with("config ")
+            && last.contains("failed in phase configure")
+            && last.contains("Section end tag mismatch"),
         "{last}"
     );
 }

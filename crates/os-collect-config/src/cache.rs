@@ -44,6 +44,11 @@ impl Cache {
         self.directory.join(format!("{key}.json{suffix}"))
     }
 
+    /// Where what is known of the last failure is written.
+    pub fn file_of_failure(&self) -> PathBuf {
+        self.directory.join("last-failure")
+    }
+
     /// Reads a stored document; anything unreadable is none.
     pub fn read(&self, key: &str) -> Option<Value> {
         read(&self.file(key, ""))

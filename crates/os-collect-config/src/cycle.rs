@@ -244,7 +244,9 @@ impl<'p, 's> Agent<'p, 's> {
     async fn run(&mut self, command: &str, pass: &Pass) -> Result<Option<u8>, CycleError> {
         let watched = self.reports.wanted(self.state.request.address.as_ref());
         let started = SystemTime::now();
-        let ended = execute::run(command, &pass.paths, watched, self.running).await;
+        let failure = self.cache.file_of_failure();
+        let failure = watched.then_some(failure.as_path());
+        let ended = execute::run(command, &pass.paths, failure, self.running).await;
         let ended = ended.map_err(|source| CycleError::Run {
             command: command.to_owned(),
             source,

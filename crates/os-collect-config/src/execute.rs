@@ -1,11 +1,12 @@
 //! Runs the command for changed metadata.
 
+use crate::cache::replace;
 use crate::watch::Watch;
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,11 +28,12 @@ pub(crate) enum Ended {
     Terminated,
 }
 
-/// Runs `command` with the documents in its environment. With `watched`, its output is read along.
+/// Runs `command` with the documents in its environment. With `failure`, its output is read along, and what is learnt of
+/// a hook that fails is written to that file at once: the hooks for errors find it by `OS_COLLECT_CONFIG_FAILURE`.
 pub(crate) async fn run(
     command: &str,
     documents: &[PathBuf],
-    watched: bool,
+    failure: Option<&Path>,
     running: &Cell<bool>,
 ) -> io::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -44,21 +46,28 @@ pub(crate) async fn run(
     }
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).env("OS_CONFIG_FILES", list);
-    if watched {
+    if let Some(failure) = failure {
+        let _ = std::fs::remove_file(failure);
+        shell.env("OS_COLLECT_CONFIG_FAILURE", failure);
         shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let mut child = shell.spawn()?;
     running.set(true);
-    let watch = watched.then(|| Arc::new(Mutex::new(Watch::default())));
+    let watch = failure.map(|_| Arc::new(Mutex::new(Watch::default())));
+    let reader = |to_stderr, watch: &Arc<Mutex<Watch>>| Reader {
+        to_stderr,
+        watch: watch.clone(),
+        failure: failure.map(Path::to_owned).unwrap_or_default(),
+    };
     let readers = watch.as_ref().map(|watch| {
         let out = child
             .stdout
             .take()
-            .map(|from| tokio::spawn(copy(from, false, watch.clone())));
+            .map(|from| tokio::spawn(reader(false, watch).copy(from)));
         let err = child
             .stderr
             .take()
-            .map(|from| tokio::spawn(copy(from, true, watch.clone())));
+            .map(|from| tokio::spawn(reader(true, watch).copy(from)));
         (out, err)
     });
     let ended = tokio::select! {
@@ -101,21 +110,39 @@ async fn end(child: &mut Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes output on while reading it along.
-async fn copy(mut from: impl AsyncRead + Unpin, to_stderr: bool, watch: Arc<Mutex<Watch>>) {
-    let mut piece = [0; 8192];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        watch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read(&piece[..length]);
-        // Nobody may listen any more; the command must not be stopped by that.
-        if to_stderr {
-            let _ = io::stderr().write_all(&piece[..length]);
-        } else {
-            let _ = io::stdout()
-                .write_all(&piece[..length])
-                .and_then(|()| io::stdout().flush());
+/// Passes one stream on while reading it along.
+struct Reader {
+    to_stderr: bool,
+    watch: Arc<Mutex<Watch>>,
+    /// Gets what is learnt of a failure.
+    failure: PathBuf,
+}
+
+impl Reader {
+    async fn copy(self, mut from: impl AsyncRead + Unpin) {
+        let mut piece = [0; 8192];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            self.learn(&piece[..length]);
+            // Nobody may listen any more; the command must not be stopped by that.
+            if self.to_stderr {
+                let _ = io::stderr().write_all(&piece[..length]);
+            } else {
+                let _ = io::stdout()
+                    .write_all(&piece[..length])
+                    .and_then(|()| io::stdout().flush());
+            }
+        }
+    }
+
+    fn learn(&self, piece: &[u8]) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = watch.exit_code;
+        watch.read(piece);
+        if before.is_none()
+            && let Some(failure) = watch.failure()
+        {
+            // Without the file the hooks for errors say less, and the report still says all.
+            let _ = replace(&self.failure, failure.to_json().as_bytes());
         }
     }
 }

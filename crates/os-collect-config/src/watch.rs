@@ -3,6 +3,7 @@
 //! Knows the lines of os-refresh-config and dib-run-parts, upstream's as well as ours. Of any other command it keeps
 //! the last words.
 
+use metadata::{Value, object};
 use std::collections::VecDeque;
 
 /// So many of the last bytes are kept.
@@ -61,6 +62,17 @@ impl Watch {
                 self.script = None;
             }
         }
+    }
+
+    /// What is known of the failure, for whoever cleans up after it.
+    pub(crate) fn failure(&self) -> Option<Value> {
+        let code = self.exit_code?;
+        Some(object([
+            ("phase", Value::from(self.phase.clone())),
+            ("script", Value::from(self.script.clone())),
+            ("exit_code", Value::from(code)),
+            ("tail", Value::from(self.tail())),
+        ]))
     }
 
     /// The last words, from the start of the hook that failed.
