@@ -117,8 +117,15 @@ impl Library {
             return Err(ElementError::NoPath);
         }
         let mut library = Self::default();
+        let mut seen = BTreeSet::new();
         for folder in path.split(':').filter(|folder| !folder.is_empty()) {
-            library.add_folder(Path::new(folder))?;
+            // A folder that is listed twice overrides nothing.
+            let real = Path::new(folder)
+                .canonicalize()
+                .unwrap_or_else(|_| PathBuf::from(folder));
+            if seen.insert(real) {
+                library.add_folder(Path::new(folder))?;
+            }
         }
         Ok(library)
     }

@@ -264,6 +264,18 @@ fn mount_is_left(site: &Site) -> bool {
         })
 }
 
+/// Whether a process of the build lives: all have the site's path in their environment.
+fn process_is_left(site: &Site) -> bool {
+    let here = site.path("").display().to_string().into_bytes();
+    std::fs::read_dir("/proc")
+        .expect("proc")
+        .flatten()
+        .any(|process| {
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            environment.windows(here.len()).any(|part| part == here)
+        })
+}
+
 fn child_of(parent: rustix::process::Pid) -> Option<rustix::process::Pid> {
     let path = format!("/proc/{0}/task/{0}/children", parent.as_raw_nonzero());
     let text = std::fs::read_to_string(Path::new(&path)).ok()?;
@@ -296,6 +308,44 @@ fn killed_in_finalise_d() {
 #[test]
 fn killed_in_cleanup_d_with_its_group() {
     kill_at("cleanup", Whom::Group);
+}
+
+/// However far a build has got, told by the lines of its log, its death leaves nothing, and the next one succeeds.
+#[test]
+fn killed_at_any_moment() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    site.hook("elements/el/install.d/50-el", "echo install\n");
+    site.hook("elements/el/finalise.d/50-el", "echo finalise\n");
+    for lines in [1, 2, 3, 5, 8, 13, 21, 34, 55] {
+        let log_path = site.path("log");
+        let output = std::fs::File::create(&log_path).expect("file");
+        let mut command = site.command("-n -t raw,qcow2 -o one os el");
+        command
+            .stdout(output.try_clone().expect("clone"))
+            .stderr(output)
+            .process_group(0);
+        let mut build = command.spawn().expect("starts");
+        eventually(|| {
+            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+            log.lines().count() >= lines || build.try_wait().is_ok_and(|ended| ended.is_some())
+        });
+        let pid = rustix::process::Pid::from_child(&build);
+        // It may have ended by itself meanwhile.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        build.wait().expect("ends");
+        assert!(
+            eventually(|| !process_is_left(&site)),
+            "a process is left after {lines} lines"
+        );
+        site.check_clean();
+    }
+    let last = site.build("-n -t raw,qcow2 -o one os el");
+    assert!(last.status.success(), "{}", log(&last));
+    assert!(site.path("out/one.raw").exists() && site.path("out/one.qcow2").exists());
+    site.check_clean();
 }
 
 #[test]

@@ -150,6 +150,7 @@ impl Build<'_> {
         if empty {
             return Err(BuildError::EmptyRoot);
         }
+        self.harvest_lists(&tree)?;
         // A mount that root.d leaves for later phases would not be there if the layer came from the cache.
         let left = self.set_mounts_aside(&runner.root)?;
         place::unmount_all(&runner.root);
@@ -349,6 +350,31 @@ impl Build<'_> {
         }
     }
 
+    /// Takes the package lists that root.d fetched out of the tree: no image needs them, later layers do.
+    fn harvest_lists(&self, tree: &Path) -> Result<(), BuildError> {
+        let lists = tree.join("var/lib/apt/lists");
+        if !lists.is_dir() || lists.is_symlink() {
+            return Ok(());
+        }
+        let shared = self.shared("lists", tree)?;
+        for entry in std::fs::read_dir(&lists)
+            .map_err(file("read", &lists))?
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_file() && entry.file_name() != "lock" {
+                let beside = shared.join(format!(".{}", self.workspace.id));
+                let kept = std::fs::copy(&path, &beside)
+                    .and_then(|_| std::fs::rename(&beside, shared.join(entry.file_name())));
+                if kept.is_err() {
+                    let _ = std::fs::remove_file(&beside);
+                }
+                std::fs::remove_file(&path).map_err(file("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn unmount(&self, runner: &Runner<'_>) {
         self.keep_packages(&runner.root);
         place::unmount_all(&runner.root);
@@ -483,7 +509,8 @@ impl Build<'_> {
         let relevant = Relevant {
             mentioned: &mentioned,
             set_by_elements: &set_by_elements,
-            all_dib: true,
+            // What the packages layer does not mention may change without new packages.
+            all_dib: kind == Kind::Install,
         };
         layers::add_variables(&mut hasher, sourced, &relevant).map_err(&failed)?;
         Ok(hasher.finish())
