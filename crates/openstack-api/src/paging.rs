@@ -63,11 +63,22 @@ impl Page {
 
     /// The query of the next page: the caller's own, with `marker` set.
     pub fn next_query(params: &Params, marker: &str) -> String {
-        let kept = params
+        let mut kept: Vec<_> = params
+            .0
             .iter()
-            .filter(|(key, _)| *key != "marker")
-            .chain([("marker", marker)]);
-        kept.map(|(key, value)| format!("{}={}", encode(key), encode(value)))
+            .filter(|(key, _)| key != "marker")
+            .cloned()
+            .collect();
+        kept.push(("marker".to_owned(), marker.to_owned()));
+        Params(kept).to_query()
+    }
+}
+
+impl Params {
+    /// Writes the parameters as a query string.
+    pub fn to_query(&self) -> String {
+        self.iter()
+            .map(|(key, value)| format!("{}={}", encode(key), encode(value)))
             .collect::<Vec<_>>()
             .join("&")
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::identity::{self, Identity};
+use crate::image::{self, Images};
 use crate::settings::Settings;
 use crate::{Mounted, SeedError, clouds, files};
 
@@ -20,6 +21,8 @@ pub struct Context {
     pub store: Store,
     /// Checks tokens, makes users for stacks, finds keys that requests are signed with.
     pub identity: Identity,
+    /// Images and their content.
+    pub images: Images,
     /// Where operators reach the seed, without a slash at the end.
     pub public_url: String,
     /// Where nodes reach the seed, without a slash at the end.
@@ -69,6 +72,7 @@ impl Context {
             &settings.region,
         )
         .await?;
+        let images = Images::open(store.clone(), &settings.state).await?;
         let scheme = if settings.tls.is_some() {
             "https"
         } else {
@@ -88,6 +92,7 @@ impl Context {
             settings,
             store,
             identity,
+            images,
             public_url,
             internal_url,
             stop: CancellationToken::new(),
@@ -117,7 +122,12 @@ impl Context {
 
 /// Tables of all rooms that keep something in the seed's database. One line a room.
 fn migrations() -> Vec<Migrations> {
-    vec![identity::MIGRATIONS, engine::Engine::MIGRATIONS]
+    vec![
+        identity::MIGRATIONS,
+        image_store::MIGRATIONS,
+        image::MIGRATIONS,
+        engine::Engine::MIGRATIONS,
+    ]
 }
 
 /// An address that a client can use: listening on all of them is not one.

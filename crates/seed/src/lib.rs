@@ -10,6 +10,7 @@ mod error;
 mod failure;
 mod files;
 pub mod identity;
+pub mod image;
 pub mod metadata;
 pub mod orchestration;
 mod server;
@@ -18,6 +19,7 @@ mod tls;
 
 use std::sync::Arc;
 
+use openstack_api::TokenCheck;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +34,11 @@ use server::{Listener, Services};
 
 /// Starts all services. One line a service; those without a catalog entry are for nodes.
 async fn services(ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
-    let mut mounted = vec![identity::mount(&ctx.identity)];
+    let tokens: Arc<dyn TokenCheck> = Arc::new(ctx.identity.clone());
+    let mut mounted = vec![
+        identity::mount(&ctx.identity),
+        image::mount(&ctx.images, Arc::clone(&tokens)),
+    ];
     if let Some(cloud) = driver(ctx) {
         mounted.extend(orchestration::open(ctx, cloud).await?);
     }
