@@ -352,7 +352,7 @@ pub(super) async fn extents(
 }
 
 /// The error with its causes.
-fn explain(error: &dyn std::error::Error) -> String {
+pub(super) fn explain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

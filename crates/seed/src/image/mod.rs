@@ -14,6 +14,7 @@ mod routes;
 mod schemas;
 mod serve;
 
+use async_trait::async_trait;
 use image_store::{Blob, ImageError, ImageStore};
 use openstack_api::{ApiError, Caller};
 use store::{Migrations, Store};
@@ -243,5 +244,46 @@ fn content_failure(error: ImageError) -> ApiError {
         | ImageError::Convert { .. }
         | ImageError::Store(_)
         | ImageError::Ended) => ApiError::internal(&error),
+    }
+}
+
+#[async_trait]
+impl baremetal::Images for Images {
+    /// Takes an id, a name that only one image has, or what upstream writes: `glance://ID`, or a URL of its data.
+    async fn find(&self, source: &str) -> Result<baremetal::Image, String> {
+        let raw = self
+            .raw(named_by(source))
+            .await
+            .map_err(|error| content::explain(&error))?;
+        Ok(baremetal::Image {
+            id: raw.id,
+            sha256: raw.sha256,
+            size: raw.size,
+        })
+    }
+}
+
+/// The id or name in an image source.
+fn named_by(source: &str) -> &str {
+    let tail = source.strip_prefix("glance://").unwrap_or(source);
+    match tail.split_once("/v2/images/") {
+        Some((_, rest)) => rest.strip_suffix("/file").unwrap_or(rest),
+        None => tail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_by;
+
+    #[test]
+    fn sources() {
+        for (source, name) in [
+            ("golden", "golden"),
+            ("glance://abc", "abc"),
+            ("http://h:1/image/v2/images/abc/file", "abc"),
+        ] {
+            assert_eq!(named_by(source), name);
+        }
     }
 }
