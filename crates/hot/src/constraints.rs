@@ -72,27 +72,7 @@ fn bound<T: std::fmt::Display>(bound: &Option<T>) -> String {
 /// What is wrong with a value, if something is.
 fn broken(rule: &Rule, value: &Value, subject: Subject) -> Outcome<Option<String>> {
     Ok(match rule {
-        Rule::Length { min, max } => {
-            let length = match value {
-                Value::Text(text) => text.chars().count(),
-                Value::List(items) => items.len(),
-                Value::Map(map) => map.len(),
-                other => {
-                    return Err(TemplateError::new(
-                        Kind::TypeError,
-                        format!("object of type '{}' has no len()", other.python_type()),
-                    ));
-                }
-            } as f64;
-            let good = min.is_none_or(|min| length >= min) && max.is_none_or(|max| length <= max);
-            (!good).then(|| {
-                format!(
-                    "length ({length}) is out of range (min: {}, max: {})",
-                    bound(min),
-                    bound(max)
-                )
-            })
-        }
+        Rule::Length { min, max } => broken_length(*min, *max, value)?,
         Rule::Range { min, max } => {
             let number = value.as_number().unwrap_or(f64::NAN);
             let low = min
@@ -146,6 +126,29 @@ fn broken(rule: &Rule, value: &Value, subject: Subject) -> Outcome<Option<String
         // Only the cloud knows: the engine asks it.
         Rule::Custom(_) => None,
     })
+}
+
+/// What is wrong with the length of a value.
+fn broken_length(min: Option<f64>, max: Option<f64>, value: &Value) -> Outcome<Option<String>> {
+    let length = match value {
+        Value::Text(text) => text.chars().count(),
+        Value::List(items) => items.len(),
+        Value::Map(map) => map.len(),
+        other => {
+            return Err(TemplateError::new(
+                Kind::TypeError,
+                format!("object of type '{}' has no len()", other.python_type()),
+            ));
+        }
+    } as f64;
+    let good = min.is_none_or(|min| length >= min) && max.is_none_or(|max| length <= max);
+    Ok((!good).then(|| {
+        format!(
+            "length ({length}) is out of range (min: {}, max: {})",
+            bound(&min),
+            bound(&max)
+        )
+    }))
 }
 
 fn is_allowed(allowed: &[Value], value: &Value, subject: Subject) -> bool {

@@ -149,23 +149,7 @@ fn definition(name: &str, value: &Value, version: Version) -> Outcome<ParameterS
             ));
         }
     };
-    let constraints = if cfn {
-        constraints::from_cfn(map)?
-    } else {
-        match map.get("constraints") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::List(items)) => items
-                .iter()
-                .map(|item| constraints::from_item(item, version >= Version::Ocata))
-                .collect::<Outcome<_>>()
-                .map_err(|error| named(error, name))?,
-            Some(_) => {
-                return schema_error(format!(
-                    "Invalid parameter constraints for parameter {name}, expected a list"
-                ));
-            }
-        }
-    };
+    let constraints = rules(name, map, version)?;
     let Some(kind) = ParameterKind::find(&kind.python_str(), cfn) else {
         return schema_error(format!("Invalid type ({})", kind.python_str()))
             .map_err(|error| named(error, name));
@@ -191,6 +175,24 @@ fn definition(name: &str, value: &Value, version: Version) -> Outcome<ParameterS
         immutable: !cfn && map.get("immutable").is_some_and(Value::is_true),
         tags,
     })
+}
+
+/// Reads the rules of a parameter.
+fn rules(name: &str, map: &Map, version: Version) -> Outcome<Vec<Constraint>> {
+    if version.is_cfn() {
+        return constraints::from_cfn(map);
+    }
+    match map.get("constraints") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::List(items)) => items
+            .iter()
+            .map(|item| constraints::from_item(item, version >= Version::Ocata))
+            .collect::<Outcome<_>>()
+            .map_err(|error| named(error, name)),
+        Some(_) => schema_error(format!(
+            "Invalid parameter constraints for parameter {name}, expected a list"
+        )),
+    }
 }
 
 /// Heat does not say which parameter a wrong constraint belongs to: the path does.

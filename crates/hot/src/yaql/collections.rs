@@ -36,6 +36,11 @@ fn place(number: i64, length: usize) -> usize {
     usize::try_from(number).unwrap_or(0).min(length)
 }
 
+/// A whole number among the arguments.
+fn number(call: &Call<'_>, at: usize, word: &str) -> Outcome<Option<i64>> {
+    Ok(call.value(at, word)?.and_then(|number| number.as_int()))
+}
+
 pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> {
     if call.name == "repeat" {
         let times = call
@@ -55,9 +60,6 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
     let Some(items) = receiver.items() else {
         return Ok(None);
     };
-    let number = |at, word| -> Outcome<Option<i64>> {
-        Ok(call.value(at, word)?.and_then(|number| number.as_int()))
-    };
     Ok(Some(match call.name {
         "len" | "count" => Item::Int(items.len() as i64),
         "isEmpty" => Item::Bool(items.is_empty()),
@@ -74,11 +76,11 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
             }
         }
         "take" | "limit" => {
-            let count = number(0, "count")?.unwrap_or(0).max(0) as usize;
+            let count = number(call, 0, "count")?.unwrap_or(0).max(0) as usize;
             Item::generator(items.into_iter().take(count).collect())
         }
         "skip" => {
-            let count = number(0, "count")?.unwrap_or(0).max(0) as usize;
+            let count = number(call, 0, "count")?.unwrap_or(0).max(0) as usize;
             Item::generator(items.into_iter().skip(count).collect())
         }
         "append" => Item::generator(items.into_iter().chain(call.values()?).collect()),
@@ -91,45 +93,6 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
                 }
             }
             Item::generator(items)
-        }
-        "insert" | "insertMany" => {
-            let (Some(at), Some(value)) = (number(0, "position")?, call.value(1, "value")?) else {
-                return call.mismatch(receiver);
-            };
-            let at = place(at, items.len());
-            let more = match call.name {
-                "insert" => vec![value],
-                _ => value.items().unwrap_or_default(),
-            };
-            let mut items = items;
-            items.splice(at..at, more);
-            same_kind(receiver, items)
-        }
-        "delete" => {
-            let Some(at) = number(0, "position")? else {
-                return call.mismatch(receiver);
-            };
-            let count = number(1, "count")?.unwrap_or(1);
-            let from = place(at, items.len());
-            let to = if count < 0 {
-                items.len()
-            } else {
-                (from + count as usize).min(items.len())
-            };
-            let mut items = items;
-            items.drain(from..to);
-            same_kind(receiver, items)
-        }
-        "replace" => {
-            let (Some(at), Some(value)) = (number(0, "position")?, call.value(1, "value")?) else {
-                return call.mismatch(receiver);
-            };
-            let from = place(at, items.len());
-            let mut items = items;
-            if from < items.len() {
-                items[from] = value;
-            }
-            same_kind(receiver, items)
         }
         "reverse" => Item::generator(items.into_iter().rev().collect()),
         "contains" => match call.value(0, "value")? {
@@ -158,14 +121,21 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
             let texts: Vec<String> = items.iter().map(Item::spell).collect();
             Item::text(texts.join(separator))
         }
+        _ => return arranged(items, receiver, call),
+    }))
+}
+
+/// Methods that put items into other places or rows.
+fn arranged(items: Vec<Item>, receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> {
+    Ok(Some(match call.name {
         "zip" | "zipLongest" => return zip(items, receiver, call).map(Some),
         "enumerate" => {
-            let start = number(0, "start")?.unwrap_or(0);
+            let start = number(call, 0, "start")?.unwrap_or(0);
             let pair = |(at, item)| Item::list(vec![Item::Int(start + at as i64), item]);
             Item::generator(items.into_iter().enumerate().map(pair).collect())
         }
         "slice" => {
-            let length = usize::try_from(number(0, "length")?.unwrap_or(0)).unwrap_or(0);
+            let length = usize::try_from(number(call, 0, "length")?.unwrap_or(0)).unwrap_or(0);
             if length == 0 {
                 return call.mismatch(receiver);
             }
@@ -177,7 +147,7 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
             )
         }
         "splitAt" => {
-            let at = place(number(0, "index")?.unwrap_or(0), items.len());
+            let at = place(number(call, 0, "index")?.unwrap_or(0), items.len());
             let (left, right) = items.split_at(at);
             Item::list(vec![Item::list(left.to_vec()), Item::list(right.to_vec())])
         }
@@ -185,6 +155,54 @@ pub(super) fn method(receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> 
             (true, Some(default)) => default,
             _ => receiver.clone(),
         },
+        _ => return edited(items, receiver, call),
+    }))
+}
+
+/// Methods that give the same sequence with some items changed.
+fn edited(items: Vec<Item>, receiver: &Item, call: &Call<'_>) -> Outcome<Option<Item>> {
+    Ok(Some(match call.name {
+        "insert" | "insertMany" => {
+            let (Some(at), Some(value)) = (number(call, 0, "position")?, call.value(1, "value")?)
+            else {
+                return call.mismatch(receiver);
+            };
+            let at = place(at, items.len());
+            let more = match call.name {
+                "insert" => vec![value],
+                _ => value.items().unwrap_or_default(),
+            };
+            let mut items = items;
+            items.splice(at..at, more);
+            same_kind(receiver, items)
+        }
+        "delete" => {
+            let Some(at) = number(call, 0, "position")? else {
+                return call.mismatch(receiver);
+            };
+            let count = number(call, 1, "count")?.unwrap_or(1);
+            let from = place(at, items.len());
+            let to = if count < 0 {
+                items.len()
+            } else {
+                (from + count as usize).min(items.len())
+            };
+            let mut items = items;
+            items.drain(from..to);
+            same_kind(receiver, items)
+        }
+        "replace" => {
+            let (Some(at), Some(value)) = (number(call, 0, "position")?, call.value(1, "value")?)
+            else {
+                return call.mismatch(receiver);
+            };
+            let from = place(at, items.len());
+            let mut items = items;
+            if from < items.len() {
+                items[from] = value;
+            }
+            same_kind(receiver, items)
+        }
         _ => return Ok(None),
     }))
 }
