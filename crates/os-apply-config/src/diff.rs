@@ -60,6 +60,7 @@ pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &[String]) -> 
         return out;
     };
     let (before, after) = (masked(before, secrets), masked(after, secrets));
+    let before = hide_former(&before, &after);
     let lines = compare(&lines(&before), &lines(&after));
     for hunk in hunks(&lines) {
         let _ = writeln!(out, "@@ -{} +{} @@", hunk.before, hunk.after);
@@ -74,6 +75,28 @@ fn masked(text: &str, secrets: &[String]) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
         text.replace(secret.as_str(), "***")
     })
+}
+
+/// Hides what a former line has in the place of a masked text: the former secret is in no metadata any more.
+fn hide_former(before: &str, after: &str) -> String {
+    let starts: Vec<&str> = after
+        .lines()
+        .filter_map(|line| line.split_once("***"))
+        .map(|(start, _)| start)
+        .collect();
+    let hidden = before.split_inclusive('\n').map(|line| {
+        let start = starts
+            .iter()
+            .find(|start| !start.trim().is_empty() && line.starts_with(**start));
+        match start {
+            Some(start) if !line.contains("***") => {
+                let end = if line.ends_with('\n') { "\n" } else { "" };
+                format!("{start}(hidden){end}")
+            }
+            _ => line.to_owned(),
+        }
+    });
+    hidden.collect()
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -180,12 +203,12 @@ mod tests {
         .unwrap();
         let out = unified(
             Path::new("/f"),
-            b"p=old",
+            b"p=old\nq=old\n",
             b"p=hunter22 h=db.example t=abcd-1\n",
             &secrets(&document),
         );
         assert!(
-            out.ends_with("-p=old\n+p=*** h=db.example t=***\n"),
+            out.ends_with("-p=(hidden)\n-q=old\n+p=*** h=db.example t=***\n"),
             "{out}"
         );
     }

@@ -40,6 +40,19 @@ pub(crate) enum End {
     Restart,
 }
 
+/// Why a wait ended.
+enum Woken {
+    /// It was time, or there is something new.
+    InTime,
+    /// The server of the held request was lost.
+    Lost,
+    /// SIGHUP came.
+    Hangup,
+}
+
+/// Nodes that lost their server ask it again within so many seconds.
+const MAX_JITTER: f64 = 1.0;
+
 /// The exit code of a process that SIGTERM ended.
 pub(crate) const TERMINATED: u8 = 143;
 
@@ -131,35 +144,37 @@ impl<'p, 's> Agent<'p, 's> {
                 return Ok(End::Restart);
             }
             self.state.request.hold(&self.http);
-            if self.wait(hangup, pause).await {
-                return Ok(End::Restart);
-            }
-            pause = (pause * 2.0).min(most);
+            pause = match self.wait(hangup, pause).await {
+                Woken::Hangup => return Ok(End::Restart),
+                Woken::InTime => (pause * 2.0).min(most),
+                // A server that goes away is most often back in a moment.
+                Woken::Lost => least,
+            };
         }
     }
 
-    /// Waits for the next pass. True means to begin anew.
-    async fn wait(&mut self, hangup: &mut Signal, pause: f64) -> bool {
+    /// Waits for the next pass.
+    async fn wait(&mut self, hangup: &mut Signal, pause: f64) -> Woken {
         let over = sleep(seconds(pause));
         tokio::pin!(over);
         loop {
             tokio::select! {
-                () = &mut over => break,
-                _ = hangup.recv() => return true,
+                () = &mut over => return Woken::InTime,
+                _ = hangup.recv() => return Woken::Hangup,
                 held = self.state.request.ended() => match held {
-                    Held::News => break,
-                    // Asked again at once; a server that does not hold requests is polled after a few of these.
+                    Held::News => return Woken::InTime,
+                    // Asked again at once; a server that does not hold requests is polled after
+                    // a few of these.
                     Held::Nothing => self.state.request.hold(&self.http),
                     Held::Failed => {
                         // All nodes lose a server at the same moment, and should not come back at
                         // the same moment.
-                        sleep(seconds(rand::random_range(0.0..1.0f64.min(pause.max(0.1))))).await;
-                        break;
+                        sleep(seconds(rand::random_range(0.0..MAX_JITTER))).await;
+                        return Woken::Lost;
                     }
                 },
             }
         }
-        false
     }
 
     /// Asks all collectors; gives all that they gave, in order.

@@ -134,6 +134,26 @@ fn a_change_arrives_by_the_held_request() {
 }
 
 #[test]
+fn a_lost_server_is_asked_again_at_once() {
+    let server = Server::start(r#"{"a": 1}"#, true);
+    let node = Node::new(&server);
+    // The next poll by the clock would come after ten minutes.
+    let agent = node
+        .command("true", &["--min-polling-interval", "600"])
+        .stderr(Stdio::null())
+        .spawn();
+    let _daemon = Daemon(agent.unwrap());
+    server.until_held();
+    let before = server.requests(1).len();
+    server.cut();
+    // The document once more, and the request that is held.
+    server.requests(before + 2);
+    server.until_held();
+    server.change(r#"{"a": 2}"#);
+    assert_eq!(text(&server.report(1), "generation"), "2");
+}
+
+#[test]
 fn a_failing_hook_is_named_in_the_report() {
     let server = Server::start(r#"{"a": 1}"#, true);
     let node = Node::new(&server);

@@ -20,6 +20,8 @@ struct State {
     held: usize,
     reports: Vec<String>,
     signals: Vec<String>,
+    /// How often held connections were cut.
+    cuts: u64,
 }
 
 /// The server; it ends with the test's process.
@@ -110,6 +112,12 @@ impl Server {
         self.url().replace("127.0.0.1", "metadata.test")
     }
 
+    /// Closes the connections of all held requests without an answer, as a server does that is killed.
+    pub fn cut(&self) {
+        self.shared.0.lock().unwrap().cuts += 1;
+        self.shared.1.notify_all();
+    }
+
     /// Waits until a request is held.
     #[track_caller]
     pub fn until_held(&self) {
@@ -138,6 +146,9 @@ impl Server {
             reader.read_exact(&mut body).unwrap();
             let (status, etag, body) =
                 self.answer(&line, &header, &String::from_utf8(body).unwrap());
+            if status == 0 {
+                return;
+            }
             let shown = if line.starts_with("HEAD") { "" } else { &body };
             let etag = etag
                 .map(|etag| format!("ETag: \"{etag}\"\r\n"))
@@ -186,15 +197,20 @@ impl Server {
         let same =
             |state: &State| known.as_deref() == Some(format!("\"{}\"", state.version).as_str());
         if same(&state) && header("prefer").is_some() {
+            let cuts = state.cuts;
             state.held += 1;
             self.shared.1.notify_all();
+            let waits = |state: &mut State| same(state) && state.cuts == cuts;
             state = self
                 .shared
                 .1
-                .wait_timeout_while(state, PATIENCE, |state| same(state))
+                .wait_timeout_while(state, PATIENCE, waits)
                 .unwrap()
                 .0;
             state.held -= 1;
+            if state.cuts != cuts {
+                return (0, None, String::new());
+            }
         }
         if same(&state) {
             return (304, Some(state.version), String::new());
