@@ -45,7 +45,7 @@ pub struct Verdict {
     pub fate: Fate,
     /// The properties that differ.
     pub properties: Vec<PropertyChange>,
-    /// Why it is replaced, in words.
+    /// Why it is replaced, or what beside properties differs, in words.
     pub because: Option<String>,
 }
 
@@ -121,21 +121,36 @@ pub fn decide(recorded: &Recorded, wanted: &Wanted) -> Verdict {
     if let Some(because) = must_replace(&wanted.plugin, &recorded.properties, &wanted.properties) {
         return Verdict::replaced(properties, because);
     }
-    let same = recorded.type_name == wanted.type_name
-        && equal(&recorded.given_properties, &wanted.given_properties)
-        && recorded.metadata.equals(&wanted.metadata)
-        && same_definition(&recorded.definition, &wanted.definition);
+    let other = beside_properties(recorded, wanted, properties.is_empty());
+    let same = properties.is_empty() && other.is_empty();
     // Heat updates whatever has members, so that they are looked at.
     let fate = if same && !wanted.has_members {
         Fate::Unchanged
     } else {
         Fate::Updated
     };
+    let because = (!other.is_empty()).then(|| other.join(", "));
     Verdict {
         fate,
         properties,
-        because: None,
+        because,
     }
+}
+
+/// What differs beside the converted properties, in words.
+fn beside_properties(recorded: &Recorded, wanted: &Wanted, same_properties: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    if recorded.type_name != wanted.type_name {
+        found.push(format!("its type is now called {}", wanted.type_name));
+    }
+    if same_properties && !equal(&recorded.given_properties, &wanted.given_properties) {
+        found.push("its properties are written otherwise".to_owned());
+    }
+    if !recorded.metadata.equals(&wanted.metadata) {
+        found.push("`metadata` differs".to_owned());
+    }
+    found.extend(different_parts(&recorded.definition, &wanted.definition));
+    found
 }
 
 fn equal(a: &Map, b: &Map) -> bool {
@@ -145,12 +160,20 @@ fn equal(a: &Map, b: &Map) -> bool {
 }
 
 /// Only what both sides know is compared; an external id that one side lacks is none.
-fn same_definition(old: &Map, new: &Map) -> bool {
-    let external = |map: &Map| map.get("external_id").cloned().unwrap_or_default();
-    external(old).equals(&external(new))
-        && old
-            .iter()
-            .all(|(key, old)| new.get(key).is_none_or(|new| old.equals(new)))
+fn different_parts(old: &Map, new: &Map) -> Vec<String> {
+    let null = Value::Null;
+    let external = |map: &Map| map.get("external_id").unwrap_or(&null).clone();
+    let mut found: Vec<String> = old
+        .iter()
+        .filter(|(key, old)| {
+            *key != "external_id" && new.get(*key).is_some_and(|new| !old.equals(new))
+        })
+        .map(|(key, _)| format!("`{key}` differs"))
+        .collect();
+    if !external(old).equals(&external(new)) {
+        found.push("`external_id` differs".to_owned());
+    }
+    found
 }
 
 /// The properties that differ, in the order of the type's schema where it has one.

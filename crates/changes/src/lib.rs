@@ -53,7 +53,7 @@ pub struct Change {
     pub type_name: String,
     /// The properties that differ.
     pub properties: Vec<PropertyChange>,
-    /// Why it is replaced and not updated, in words.
+    /// Why it is replaced and not updated, or what beside properties differs, in words.
     pub because: Option<String>,
 }
 

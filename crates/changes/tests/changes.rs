@@ -158,6 +158,18 @@ fn members_of_a_group_are_compared_one_by_one() {
 }
 
 #[test]
+fn an_update_without_another_property_says_what_differs() {
+    let found = compare(
+        &format!("a: {{{TEST}}}, b: {{{TEST}}}"),
+        &format!("a: {{{TEST}}}, b: {{{TEST}, depends_on: a, metadata: {{k: 1}}}}"),
+    );
+    assert_eq!(
+        found.updated[0].because.as_deref(),
+        Some("`metadata` differs, `depends_on` differs")
+    );
+}
+
+#[test]
 fn changes_print_the_property_that_forces_a_replacement() {
     let found = compare(
         "a: {type: OS::Heat::RandomString, properties: {length: 8}}",
