@@ -208,7 +208,7 @@ fn transport() -> PropertySchema {
 }
 
 fn deployment(name: &'static str, description: &'static str) -> TypeSchema {
-    let row = TypeSchema::new(name, description).properties([
+    let row = TypeSchema::new(name, description).open().properties([
         ("config", text().updatable().about("ID of software configuration resource to execute when applying to the server.")),
         ("server", text().required().about("ID of resource to apply configuration to. Normally this should be a Nova server ID.")),
         ("input_values", map().updatable().about("Input values to apply to the software configuration on this server.")),
@@ -247,7 +247,7 @@ fn structured(row: TypeSchema, name: &str) -> TypeSchema {
 }
 
 fn deployments(name: &'static str, description: &'static str) -> TypeSchema {
-    let row = TypeSchema::new(name, description).properties([
+    let row = TypeSchema::new(name, description).open().properties([
         (
             "servers",
             map()

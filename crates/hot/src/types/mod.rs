@@ -55,6 +55,8 @@ pub struct TypeSchema {
     pub nature: Nature,
     /// Old names of properties with the new ones.
     pub old_names: &'static [(&'static str, &'static str)],
+    /// Whether it has attributes that are not in its row: outputs of a configuration.
+    pub open: bool,
 }
 
 impl TypeSchema {
@@ -68,6 +70,7 @@ impl TypeSchema {
             snapshots: false,
             nature: Nature::Single,
             old_names: &[],
+            open: false,
         }
     }
 
@@ -117,9 +120,16 @@ impl TypeSchema {
         self
     }
 
-    /// Whether any attribute may be asked for: groups pass them on to their members.
+    /// The same, with attributes that only what it refers to knows.
+    fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// Whether any attribute may be asked for: groups pass them on to their members, deployments
+    /// have the outputs of their configuration.
     pub fn takes_any_attribute(&self) -> bool {
-        matches!(self.nature, Nature::Nothing | Nature::Group | Nature::Chain)
+        matches!(self.nature, Nature::Nothing | Nature::Group | Nature::Chain) || self.open
     }
 }
 
