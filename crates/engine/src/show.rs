@@ -162,7 +162,10 @@ impl Core {
         with: &[String],
     ) -> Result<Resource, EngineError> {
         self.look(id, |_, node| {
-            let row = row(node, name)?;
+            let row = match row(node, name) {
+                Ok(row) => row,
+                Err(error) => return not_begun(node, name, None).ok_or(error),
+            };
             let parent = None;
             let mut shown = resource(node, row, parent);
             shown.attributes = Some(attributes(node, row, with));

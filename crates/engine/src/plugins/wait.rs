@@ -2,6 +2,7 @@
 //!
 //! The handle collects signals in its notes; the condition counts them.
 
+use cloud::Secret;
 use hot::Value;
 use serde_json::{Value as Json, json};
 
@@ -30,7 +31,18 @@ pub(super) async fn step(work: &Work) -> Result<Outcome, Failure> {
         accounts::remove(work, &mut outcome).await?;
         return Ok(outcome);
     }
-    accounts::make(work, false, &mut outcome).await?;
+    let user = accounts::make(work, false, &mut outcome).await?;
+    let password = Secret::new(work.row.note("password").unwrap_or_default());
+    let users = &work.setup.users;
+    let token = users
+        .issue_token(&user, &work.user_project, &password)
+        .await?;
+    if let Some(token) = token {
+        // Kept because it is an attribute: who reads the stack may hand it to a node.
+        outcome
+            .notes
+            .insert("token".to_owned(), token.expose().into());
+    }
     let endpoint = format!(
         "{}/{}/stacks/{}/resources/{}/signal",
         work.setup.endpoints.orchestration,
@@ -128,10 +140,13 @@ pub(super) fn attribute(row: &Row, name: &str) -> Option<Value> {
             Some(Value::text(Value::from_json(&data).python_json(false)))
         }
         ("OS::Heat::WaitConditionHandle", "endpoint") => row.note("endpoint").map(Value::text),
+        ("OS::Heat::WaitConditionHandle", "token") => row.note("token").map(Value::text),
         ("OS::Heat::WaitConditionHandle", "curl_cli") => {
             let endpoint = row.note("endpoint")?;
+            let token = row.note("token").unwrap_or_default();
             Some(Value::text(format!(
-                "curl -i -X POST -H 'Content-Type: application/json' -H 'Accept: application/json' {endpoint}"
+                "curl -i -X POST -H 'X-Auth-Token: {token}' -H 'Content-Type: application/json' \
+                 -H 'Accept: application/json' {endpoint}"
             )))
         }
         _ => None,

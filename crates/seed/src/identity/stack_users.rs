@@ -10,6 +10,7 @@ use serde_json::json;
 use store::Tx;
 
 use super::access::{self, Assignment};
+use super::auth::AuthRequest;
 use super::object::{self, Kind, text};
 use super::{Identity, bootstrap, catalog, logins, now, password, projects, users};
 use crate::Failure;
@@ -141,6 +142,24 @@ impl StackUsers for Identity {
             users::erase(tx, &gone)
         });
         done.await.map_err(wrap(user_id))
+    }
+
+    async fn issue_token(
+        &self,
+        user_id: &str,
+        project_id: &str,
+        password: &cloud::Secret,
+    ) -> Result<Option<cloud::Secret>, UserError> {
+        let user = json!({ "id": user_id, "password": password.expose() });
+        let body = json!({ "auth": {
+            "identity": { "methods": ["password"], "password": { "user": user } },
+            "scope": { "project": { "id": project_id } },
+        } });
+        let request = AuthRequest::parse(&body).map_err(Failure::from);
+        let request = request.map_err(wrap(user_id))?;
+        let issued = self.authenticate(request, false).await;
+        let (token, _) = issued.map_err(wrap(user_id))?;
+        Ok(Some(cloud::Secret::new(token.expose())))
     }
 
     async fn ensure_key_pair(
