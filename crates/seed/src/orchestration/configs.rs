@@ -66,6 +66,12 @@ impl Orchestration {
 
     pub(super) async fn create_deployment(&self, ask: Ask) -> Answer {
         let want = new_deployment(&ask.body.required()?)?;
+        if let Some(config) = want.config_id {
+            // A configuration of another project is not there, whatever its id.
+            self.engine
+                .config(ask.asker.sees(), &config.to_string())
+                .await?;
+        }
         let deployment = self
             .engine
             .create_deployment(&ask.asker.caller, want)

@@ -50,6 +50,13 @@ impl Orchestration {
             ) => none_found(format!("No events found for resource {resource}")),
             (error, _) => Fault::from(error),
         })?;
+        if let (true, Some(resource)) = (events.is_empty(), resource)
+            && self.engine.resource(stack.id, resource, &[]).await.is_err()
+        {
+            return Err(none_found(format!(
+                "No events found for resource {resource}"
+            )));
+        }
         let root = nested_depth.is_some_and(|depth| depth > 0);
         let root = root.then(|| wire::href(&ask.base, &stack));
         let events: Vec<Value> = events

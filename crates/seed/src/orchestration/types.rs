@@ -55,7 +55,13 @@ fn known_status(status: &str) -> Result<&str, Fault> {
 
 /// One type.
 pub fn show(name: &str) -> Answer {
-    Ok(reply::ok(&row(name)?.to_json()))
+    let mut shown = row(name)?.to_json();
+    // Every resource can be shown whole; rows list only what is particular to a type.
+    if shown["attributes"].get("show").is_none() {
+        shown["attributes"]["show"] =
+            json!({ "description": "Detailed information about resource.", "type": "map" });
+    }
+    Ok(reply::ok(&shown))
 }
 
 /// A template with one resource of a type.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod knowledge;
+mod life;
 mod refusals;
 
 use std::sync::Arc;
