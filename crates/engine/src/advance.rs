@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::model::{Node, Row, Wait, physical_name};
 use crate::plugins::{self, Around, Started};
 use crate::record::{Ledger, Put};
-use crate::wanted::{Decision, Wanted, decide, wanted};
+use crate::wanted::{Wanted, decide, wanted};
+use changes::Fate;
 
 /// What a tick works with.
 pub(crate) struct Pass<'a> {
@@ -148,20 +149,20 @@ fn meet(node: &mut Node, name: &str, pass: &mut Pass<'_>) {
     };
     let decision = node.rows.get(name).map(|row| decide(row, &wanted));
     match decision {
-        None | Some(Decision::Replace) => {
+        None | Some(Fate::Replaced) => {
             if decision.is_some() {
                 replace(node, name, &wanted, pass);
             } else {
                 create(node, name, wanted, pass);
             }
         }
-        Some(Decision::Keep) => {
+        Some(Fate::Unchanged) => {
             if let Some(row) = node.rows.get_mut(name) {
                 row.pass = pass.number;
                 row.dirty = true;
             }
         }
-        Some(Decision::Update) => update(node, name, wanted, pass),
+        Some(Fate::Updated) => update(node, name, wanted, pass),
     }
 }
 
@@ -222,12 +223,13 @@ fn new_row(stack_name: &str, name: &str, type_name: String, pass: &Pass<'_>) -> 
 }
 
 fn fill(row: &mut Row, wanted: Wanted) {
-    row.type_name = wanted.type_name;
-    row.plugin = wanted.plugin;
-    row.given = wanted.given;
-    row.properties = wanted.properties;
-    row.metadata = wanted.metadata;
-    row.definition = wanted.definition;
+    let parts = wanted.wanted;
+    row.type_name = parts.type_name;
+    row.plugin = parts.plugin;
+    row.given = parts.given_properties;
+    row.properties = parts.properties;
+    row.metadata = parts.metadata;
+    row.definition = parts.definition;
     row.requires = wanted.requires;
     row.retain = wanted.retain;
     row.description = wanted.description;
@@ -235,9 +237,9 @@ fn fill(row: &mut Row, wanted: Wanted) {
 }
 
 fn create(node: &mut Node, name: &str, wanted: Wanted, pass: &mut Pass<'_>) {
-    let mut row = new_row(&node.name, name, wanted.type_name.clone(), pass);
+    let mut row = new_row(&node.name, name, wanted.wanted.type_name.clone(), pass);
     let external = wanted.external_id.clone();
-    let has_members = wanted.has_members;
+    let has_members = wanted.wanted.has_members;
     fill(&mut row, wanted);
     if let Some(id) = external {
         row.physical_id = Some(id);
@@ -276,7 +278,7 @@ fn replace(node: &mut Node, name: &str, wanted: &Wanted, pass: &mut Pass<'_>) {
             && row.status == Status::Complete
             && row.action != Action::Delete
             && !row.broken
-            && decide(row, wanted) == Decision::Keep
+            && decide(row, wanted) == Fate::Unchanged
     });
     match before {
         Some(at) => {
@@ -297,7 +299,7 @@ fn update(node: &mut Node, name: &str, wanted: Wanted, pass: &mut Pass<'_>) {
     let made = !(row.action == Action::Create && row.status != Status::Complete);
     row.notes
         .insert("before".to_owned(), hot::map_to_json(&row.properties));
-    let has_members = wanted.has_members;
+    let has_members = wanted.wanted.has_members;
     fill(&mut row, wanted);
     // One that was never made is made now, though what is wanted of it changed meanwhile.
     row.action = if made || has_members && row.child.is_some() {
@@ -337,9 +339,11 @@ fn open_child(node: &Node, row: &mut Row, pass: &mut Pass<'_>) {
             child.reason = format!("Stack {} started", row.action);
             child.updated = Some(pass.now);
             child.dirty = true;
+            note_removed(&mut row.notes, frame.as_ref());
             child.want(frame)
         }
         None => {
+            note_removed(&mut row.notes, frame.as_ref());
             let name = frame.as_ref().map_or_else(
                 || row.physical_name.clone(),
                 |frame| frame.name().to_owned(),
@@ -363,6 +367,14 @@ fn open_child(node: &Node, row: &mut Row, pass: &mut Pass<'_>) {
             let failure = Failure::from(error).within(node.piece(&row.name));
             finish(row, Err(failure), (node.id, &node.name), pass);
         }
+    }
+}
+
+/// A group remembers the names that it must never use again.
+fn note_removed(notes: &mut crate::model::Notes, frame: Option<&hot::Frame>) {
+    let removed = frame.map(hot::Frame::removed_members).unwrap_or_default();
+    if !removed.is_empty() {
+        notes.insert("removed".to_owned(), serde_json::json!(removed));
     }
 }
 

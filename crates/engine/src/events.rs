@@ -38,23 +38,30 @@ impl Core {
         stack: StackId,
         query: EventQuery,
     ) -> Result<Vec<Event>, EngineError> {
-        // A deleted stack has its events still, but none nested that could be found.
         let mut stacks = vec![stack.to_string()];
+        let mut living = vec![stack.to_string()];
         if let Ok(live) = self.live_with(stack) {
             let root = live.lock();
             if let Some(node) = root.node.node(stack) {
                 below(node, query.nested_depth, &mut stacks);
             }
+            root.node
+                .each_node(&mut |node| living.push(node.id.to_string()));
         }
-        let ids = serde_json::to_string(&stacks).unwrap_or_default();
+        let nested = query.nested_depth > 0;
+        let stack = stack.to_string();
         let read = self
             .setup
             .store
             .read(move |tx| -> Result<Vec<Event>, EngineError> {
                 let sql = format!(
-                    "{EVENT} WHERE stack IN (SELECT value FROM json_each(?1)) ORDER BY seq DESC"
-                );
-                let rows = tx.query(&sql, params![ids])?;
+                "{EVENT} WHERE stack = ?1 OR (?4 AND (stack IN (SELECT value FROM json_each(?2))
+                     OR (root = ?1 AND stack NOT IN (SELECT value FROM json_each(?3)))))
+                 ORDER BY seq DESC"
+            );
+                // Nested stacks that are gone cannot be placed any more; the root shows all of them.
+                let list = |ids: &[String]| serde_json::to_string(ids).unwrap_or_default();
+                let rows = tx.query(&sql, params![stack, list(&stacks), list(&living), nested])?;
                 rows.into_iter().map(|row| event_of(row, false)).collect()
             });
         let mut events = read.await?;

@@ -205,7 +205,7 @@ impl Core {
         let frame = self.open_frame(&root, &input)?;
         immutable(&root, &frame)?;
         frame.validate()?;
-        crate::preview::changes(&root.node, frame)
+        crate::preview::changes(&root.node, &frame)
     }
 
     pub async fn delete(self: &Arc<Core>, id: StackId) -> Result<(), EngineError> {

@@ -39,6 +39,7 @@ CREATE TABLE engine_event (
     properties TEXT
 );
 CREATE INDEX engine_event_root ON engine_event (root, seq);
+CREATE INDEX engine_event_stack ON engine_event (stack, seq);
 CREATE TABLE engine_config (
     id TEXT PRIMARY KEY, project TEXT NOT NULL, created INTEGER NOT NULL, seq INTEGER NOT NULL,
     body TEXT NOT NULL

@@ -17,7 +17,7 @@ mod wait;
 use std::sync::Arc;
 
 use cloud::{Cloud, CloudError, Order, PhysicalName, Seen};
-use hot::{Frame, Map, TemplateError, TypeSchema, Value};
+use hot::{Frame, GroupRecord, Map, TemplateError, Value};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -146,49 +146,40 @@ fn gone(seen: Result<Seen<cloud::Effect>, CloudError>) -> Result<Outcome, Failur
     Ok(outcome)
 }
 
-/// Whether a stack of its own stands behind the type.
-pub(crate) fn has_members(schema: &TypeSchema) -> bool {
-    matches!(
-        schema.name,
-        "OS::Heat::ResourceGroup"
-            | "OS::Heat::ResourceChain"
-            | "OS::Heat::SoftwareDeploymentGroup"
-            | "OS::Heat::StructuredDeploymentGroup"
-            | "OS::Heat::SoftwareDeployments"
-            | "OS::Heat::StructuredDeployments"
-    )
-}
-
-/// The frame inside a row with members.
+/// The frame inside a row with members. A group goes on counting where it stands.
 pub(crate) fn member(
     frame: &Frame,
     row: &Row,
     id: StackId,
 ) -> Result<Option<Frame>, TemplateError> {
-    frame.member(&row.name, &id.to_string(), &row.properties)
+    let mut record = GroupRecord {
+        removed: removed_members(row),
+        ..GroupRecord::default()
+    };
+    if let Some(child) = &row.child {
+        record.exists = true;
+        let known = child
+            .rows
+            .values()
+            .filter_map(|one| Some((one.name.clone(), one.reference()?)));
+        record.members = known
+            .map(|(name, value)| (name, value.python_str()))
+            .collect();
+    }
+    frame.member_after(&row.name, &id.to_string(), &row.properties, &record)
 }
 
-/// Whether the difference between properties makes another resource necessary.
-pub(crate) fn must_replace(plugin: &str, before: &Map, wanted: &Map) -> bool {
-    if plugin == "OS::Neutron::Port" && text(wanted, "replacement_policy") == Some("REPLACE_ALWAYS")
-    {
-        return true;
-    }
-    let Some(schema) = hot::types::get(plugin) else {
-        return false;
-    };
-    let differs = |name: &str| {
-        let old = before.get(name).unwrap_or(&Value::Null);
-        !old.equals(wanted.get(name).unwrap_or(&Value::Null))
-    };
-    if plugin == "OS::Nova::Server" && server::policy_replaces(wanted, &differs) {
-        return true;
-    }
-    if plugin == "OS::Heat::TestResource" && small::test_replaces(wanted, &differs) {
-        return true;
-    }
-    let mut properties = schema.properties.iter();
-    properties.any(|(name, property)| !property.update_allowed && differs(name))
+/// Of a group: names that are never used again.
+pub(crate) fn removed_members(row: &Row) -> Vec<String> {
+    let removed = row
+        .notes
+        .get("removed")
+        .and_then(serde_json::Value::as_array);
+    let names = removed
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str);
+    names.map(str::to_owned).collect()
 }
 
 /// Whether a replaced resource must be gone before the new one can be made.

@@ -36,12 +36,6 @@ pub(super) fn start(row: &mut Row) -> Started {
     }
 }
 
-pub(super) fn policy_replaces(wanted: &Map, differs: &dyn Fn(&str) -> bool) -> bool {
-    let replaces = |policy: &str| text(wanted, policy) == Some("REPLACE");
-    (differs("image") && replaces("image_update_policy"))
-        || (differs("flavor") && replaces("flavor_update_policy"))
-}
-
 /// Whether two servers want the same port.
 pub(super) fn shares_port(old: &Map, new: &Map) -> bool {
     let ports = |properties: &Map| -> Vec<String> {

@@ -1,6 +1,6 @@
 //! `OS::Heat::Value`, `None`, `TestResource` and `Delay`.
 
-use hot::{Map, Value};
+use hot::Value;
 use rand::Rng;
 use uuid::Uuid;
 
@@ -25,14 +25,6 @@ pub(super) fn attribute(row: &Row, name: &str) -> Option<Value> {
         ("OS::Heat::TestResource", "output") => row.properties.get("value").cloned(),
         _ => None,
     }
-}
-
-pub(super) fn test_replaces(wanted: &Map, differs: &dyn Fn(&str) -> bool) -> bool {
-    let flag = |name: &str| wanted.get(name).and_then(Value::as_bool) == Some(true);
-    let value = wanted.get("value").unwrap_or(&Value::Null);
-    let replace_value = wanted.get("update_replace_value").unwrap_or(&Value::Null);
-    flag("update_replace")
-        || (!replace_value.is_null() && replace_value.equals(value) && differs("value"))
 }
 
 pub(super) fn start_test(row: &mut Row, around: &Around<'_>) -> Result<Started, Failure> {

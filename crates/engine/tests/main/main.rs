@@ -6,3 +6,4 @@ mod kill;
 mod lab;
 mod life;
 mod nodes;
+mod preview;
