@@ -44,7 +44,8 @@ need_rust() {
 build_first() {
   cargo build --profile ci --locked -p diskimage-builder -p run-parts --bins || return
   # rustc's own flag only for this binary: RUSTFLAGS would rebuild every dependency and break build scripts.
-  cargo rustc --profile ci --locked -p node --bin node -- -C target-feature=+crt-static || return
+  # Relocating itself would take the program two milliseconds at each start, and hooks start it often.
+  cargo rustc --profile ci --locked -p node --bin node -- -C target-feature=+crt-static -C relocation-model=static || return
   # A later build of the tests writes an ordinary binary to the same place.
   install -D target/ci/node target/ci/static/node
 }

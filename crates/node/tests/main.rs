@@ -63,6 +63,8 @@ fn program() -> PathBuf {
             "--",
             "-C",
             "target-feature=+crt-static",
+            "-C",
+            "relocation-model=static",
         ])
         .stderr(Stdio::inherit())
         .output()
