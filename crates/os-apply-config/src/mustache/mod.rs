@@ -114,6 +114,28 @@ mod tests {
         check("[{{}}] {{s}}", "[");
     }
 
+    /// Every short text over the characters that matter is rendered or refused, and nothing else.
+    #[test]
+    fn no_text_is_too_odd() {
+        const PIECES: [&str; 9] = ["{{", "}", "#", "/", "=", "\u{e9}", " ", "t", "\n"];
+        const LENGTH: u32 = 5;
+        for number in 0..PIECES.len().pow(LENGTH) {
+            let mut left = number;
+            let mut text = String::new();
+            for _ in 0..LENGTH {
+                text.push_str(PIECES[left % PIECES.len()]);
+                left /= PIECES.len();
+            }
+            if let Ok(out) = rendered_from(&text, &Value::Bool(true)) {
+                assert!(out.len() <= text.len() * 2, "{text:?}");
+            }
+        }
+    }
+
+    fn rendered_from(template: &str, document: &Value) -> Result<String, MustacheError> {
+        render(template, document, &|_| None)
+    }
+
     #[test]
     fn errors() {
         for template in [
