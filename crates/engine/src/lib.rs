@@ -23,6 +23,7 @@ mod preview;
 mod record;
 mod show;
 mod signal;
+mod sweep;
 mod tick;
 mod users;
 mod wanted;

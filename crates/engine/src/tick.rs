@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::model::{Notes, Root, Row, Wait};
 use crate::plugins::{self, Around, Outcome, Work};
+use crate::sweep;
 
 /// The end of a step.
 pub(crate) struct Ended {
@@ -131,14 +132,14 @@ impl Tick {
         };
         let node = &mut root.node;
         let progress = match action {
-            Action::Delete => advance::backward(node, true, &mut pass),
+            Action::Delete => sweep::backward(node, true, &mut pass),
             Action::Suspend | Action::Resume | Action::Check => {
-                advance::over(node, action, &mut pass)
+                sweep::over(node, action, &mut pass)
             }
             _ => {
                 let progress = advance::forward(node, &mut pass);
                 if progress.is_done() {
-                    advance::backward(node, false, &mut pass)
+                    sweep::backward(node, false, &mut pass)
                 } else {
                     progress
                 }
