@@ -147,18 +147,10 @@ fn write_sparse(file: &File, chunk: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Compares with zeros in one stroke, which is quick even where the compiler does not optimise.
 fn is_zero(block: &[u8]) -> bool {
-    // In words: byte by byte is slow where the compiler does not optimise.
-    let (head, words, tail) = (
-        block.len() / 16 * 16,
-        block.chunks_exact(16),
-        block.len() % 16,
-    );
-    let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    words
-        .into_iter()
-        .all(|word| <[u8; 16]>::try_from(word).is_ok_and(|word| u128::from_ne_bytes(word) == 0))
-        && (tail == 0 || zero(&block[head..]))
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    ZEROS.get(..block.len()).is_some_and(|zeros| zeros == block)
 }
 
 /// SHA-256 of a file, holes as zeros.

@@ -11,6 +11,7 @@ mod failure;
 mod files;
 pub mod identity;
 pub mod image;
+mod memory;
 pub mod metadata;
 pub mod orchestration;
 mod server;
@@ -60,6 +61,23 @@ fn driver(ctx: &Ctx) -> Option<Arc<dyn cloud::Cloud>> {
 
 /// Serves until SIGTERM or SIGINT. `ready` is told the public URL when requests are answered.
 pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), SeedError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(SeedError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(SeedError::Runtime)?;
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    serve_until(settings, ready, told).await
+}
+
+/// Serves until `end` is there, then lets open requests finish.
+pub async fn serve_until(
+    settings: Settings,
+    ready: impl FnOnce(&str),
+    end: impl Future<Output = ()>,
+) -> Result<(), SeedError> {
     server::raise_open_files();
     let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
     let mut listeners = Vec::new();
@@ -77,16 +95,13 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), S
     let mounted = services(&ctx).await?;
     ctx.list_services(&mounted).await?;
     let services = Arc::new(Services::new(mounted));
-    let mut terminate = signal(SignalKind::terminate()).map_err(SeedError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(SeedError::Runtime)?;
     let running = TaskTracker::new();
     for listener in listeners {
         running.spawn(listener.serve(Arc::clone(&services), tls.clone(), ctx.stop.clone()));
     }
     ready(&ctx.public_url);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = end => {}
         () = ctx.stop.cancelled() => {}
     }
     tracing::info!("the seed ends");
@@ -98,6 +113,7 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), S
 
 /// [`serve`] on a runtime of its own, with few threads: the seed is to be small.
 pub fn run(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), SeedError> {
+    memory::return_early();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)

@@ -1,0 +1,248 @@
+//! The whole seed on a state directory and a port of its own: who gets in, and what a restart keeps.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use openstack_client::Client;
+use seed::{CloudKind, SeedError, Settings, TlsFiles};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A seed that runs.
+struct Running {
+    url: String,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), SeedError>>,
+}
+
+fn settings(state: &Path, tls: Option<TlsFiles>) -> Settings {
+    Settings {
+        state: state.to_owned(),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        internal_listen: None,
+        cloud: CloudKind::Sim,
+        tls,
+        public_url: None,
+        internal_url: None,
+        region: "RegionOne".to_owned(),
+        token_lifetime: Duration::from_secs(3600),
+    }
+}
+
+async fn start(settings: Settings) -> Running {
+    let (end, ended) = oneshot::channel();
+    let (tell, ready) = oneshot::channel();
+    let task = tokio::spawn(seed::serve_until(
+        settings,
+        |url| tell.send(url.to_owned()).unwrap(),
+        async { drop(ended.await) },
+    ));
+    let url = ready.await.unwrap();
+    Running { url, end, task }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.end.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn password(state: &Path) -> String {
+    fs::read_to_string(state.join("keys/admin"))
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+fn plain_http() -> reqwest::Client {
+    // Twice is fine: the first one stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+async fn log_in(http: &reqwest::Client, url: &str, password: &str) -> reqwest::Response {
+    let user = json!({"name": "admin", "domain": {"id": "default"}, "password": password});
+    let body = json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"project": {"name": "admin", "domain": {"id": "default"}}},
+    }});
+    http.post(format!("{url}/identity/v3/auth/tokens"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap()
+}
+
+fn token(response: &reqwest::Response) -> String {
+    response.headers()["X-Subject-Token"]
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+async fn status(http: &reqwest::Client, url: &str, path: &str, token: &str) -> u16 {
+    let sent = http
+        .get(format!("{url}{path}"))
+        .header("X-Auth-Token", token)
+        .send()
+        .await;
+    sent.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn operators_log_in_over_tls_with_the_file_that_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let state = dir.path().join("state");
+    let seed = start(settings(
+        &state,
+        Some(TlsFiles {
+            ca: cert.clone(),
+            cert,
+            key,
+        }),
+    ))
+    .await;
+    assert!(seed.url.starts_with("https://127.0.0.1:"), "{}", seed.url);
+
+    let cloud = Client::from_file(&state.join("clouds.yaml"), "seed")
+        .await
+        .unwrap();
+    let projects = cloud
+        .get("identity", "/v3/projects?name=admin")
+        .await
+        .unwrap();
+    assert_eq!(projects["projects"].as_array().unwrap().len(), 1);
+    let made = json!({"name": "golden", "disk_format": "raw", "container_format": "bare"});
+    let image = cloud.post("image", "/v2/images", &made).await.unwrap();
+    let path = format!("/v2/images/{}", image["id"].as_str().unwrap());
+    let data = dir.path().join("golden.raw");
+    let mut bytes = vec![0u8; 4 << 20];
+    bytes[3 << 20] = 7;
+    fs::write(&data, &bytes).unwrap();
+    cloud
+        .upload("image", &format!("{path}/file"), &data)
+        .await
+        .unwrap();
+    let extents = cloud
+        .get("image", &format!("{path}/extents"))
+        .await
+        .unwrap();
+    assert_eq!(extents["size"], 4 << 20);
+    let (offset, length) = (
+        &extents["extents"][0]["offset"],
+        &extents["extents"][0]["length"],
+    );
+    assert!(
+        (offset.as_u64().unwrap()..offset.as_u64().unwrap() + length.as_u64().unwrap())
+            .contains(&(3 << 20))
+    );
+    seed.stop().await;
+
+    for name in [
+        "clouds.yaml",
+        "seed.sqlite",
+        "keys/admin",
+        "keys/token",
+        "keys/vault",
+    ] {
+        let mode = fs::metadata(state.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert_eq!(
+        fs::metadata(&state).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+}
+
+#[tokio::test]
+async fn tokens_and_their_ends_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = plain_http();
+    let seed = start(settings(dir.path(), None)).await;
+    let secret = password(dir.path());
+    assert_eq!(log_in(&http, &seed.url, "wrong").await.status(), 401);
+    let (kept, gone) = (
+        token(&log_in(&http, &seed.url, &secret).await),
+        token(&log_in(&http, &seed.url, &secret).await),
+    );
+    assert!(kept.len() <= 255);
+    let revoked = http
+        .delete(format!("{}/identity/v3/auth/tokens", seed.url))
+        .header("X-Auth-Token", &kept)
+        .header("X-Subject-Token", &gone)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(revoked.status(), 204);
+    seed.stop().await;
+
+    let seed = start(settings(dir.path(), None)).await;
+    assert_eq!(password(dir.path()), secret);
+    for path in ["/identity/v3/projects", "/image/v2/images"] {
+        assert_eq!(status(&http, &seed.url, path, &kept).await, 200, "{path}");
+        assert_eq!(status(&http, &seed.url, path, &gone).await, 401, "{path}");
+    }
+    seed.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_without_the_role_gets_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = plain_http();
+    let seed = start(settings(dir.path(), None)).await;
+    let admin = token(&log_in(&http, &seed.url, &password(dir.path())).await);
+    let user = json!({"user": {"name": "guest", "password": "guess me"}});
+    let made = http
+        .post(format!("{}/identity/v3/users", seed.url))
+        .header("X-Auth-Token", &admin)
+        .json(&user)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(made.status(), 201);
+    let made: Value = made.json().await.unwrap();
+    assert!(!made.to_string().contains("guess me"));
+    let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+        "id": made["user"]["id"], "password": "guess me"}}}}});
+    let guest = http
+        .post(format!("{}/identity/v3/auth/tokens", seed.url))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(guest.status(), 201);
+    let guest = token(&guest);
+    assert_eq!(
+        status(&http, &seed.url, "/identity/v3/users", &guest).await,
+        403
+    );
+    assert_eq!(
+        status(&http, &seed.url, "/identity/v3/nowhere", "").await,
+        401
+    );
+    assert_eq!(status(&http, &seed.url, "/nowhere", &admin).await, 404);
+    seed.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_directory_has_one_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = start(settings(dir.path(), None)).await;
+    let second =
+        seed::serve_until(settings(dir.path(), None), |_| {}, std::future::pending()).await;
+    assert!(matches!(second, Err(SeedError::Busy { .. })), "{second:?}");
+    seed.stop().await;
+}
