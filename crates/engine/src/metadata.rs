@@ -125,9 +125,12 @@ impl Core {
             // The place in the queue is taken before the look, so nothing falls in between.
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
-            let document = self.document(key).await?;
-            if document.etag != etag {
-                return Ok(Some(document));
+            {
+                let document = self.document(key).await?;
+                if document.etag != etag {
+                    return Ok(Some(document));
+                }
+                // Let go of here: thousands wait below, and a document takes kilobytes.
             }
             tokio::select! {
                 () = rung => {}

@@ -145,7 +145,8 @@ async fn collect_config(work: &Work, outcome: &mut Outcome) -> Result<Option<Jso
         _ => json!({"collectors": ["request", "local"]}),
     };
     let mut collect = collect;
-    if row.plugin == "OS::Nova::Server" {
+    let polls = matches!(transport, "POLL_SERVER_HEAT" | "POLL_SERVER_CFN");
+    if row.plugin == "OS::Nova::Server" || !polls {
         // Our own agents hold this one open, whatever the transport of upstream's is.
         collect["request"] = json!({"metadata_url": metadata_url(work, secret)});
     }
