@@ -9,6 +9,8 @@ mod agent;
 mod allocate;
 mod choose;
 mod deploy;
+mod direct;
+mod drive;
 mod error;
 mod hardware;
 mod metal;
@@ -28,6 +30,7 @@ pub use deploy::{
     AgentImage, AgentOrders, AgentReport, CleanOrders, DeployOrder, Image, MediumSettings,
     WriteOrders,
 };
+pub use drive::config_drive;
 pub use error::MetalError;
 pub use hardware::{
     BootSetting, FakeHardware, Hardware, HardwareError, INTERFACE_KINDS, Inspection,

@@ -285,12 +285,7 @@ impl Cloud for MetalCloud {
         project: &str,
     ) -> Result<Option<Named>, CloudError> {
         if kind == Kind::Image {
-            let named = self.list_images(project).await?;
-            let by_id = named.iter().find(|one| one.id == name_or_id);
-            return match by_id {
-                Some(found) => Ok(Some(found.clone())),
-                None => only(named, kind, name_or_id),
-            };
+            return only(self.images().await?, kind, name_or_id);
         }
         let (name, project) = (name_or_id.to_owned(), project.to_owned());
         self.read(move |read| match kind {
@@ -307,7 +302,7 @@ impl Cloud for MetalCloud {
 
     async fn list(&self, kind: Kind) -> Result<Vec<Named>, CloudError> {
         if kind == Kind::Image {
-            return self.list_images("").await;
+            return self.images().await;
         }
         self.read(move |read| match kind {
             Kind::Server => names::<Server>(read),
@@ -335,31 +330,26 @@ impl Cloud for MetalCloud {
 }
 
 impl MetalCloud {
-    async fn list_images(&self, project: &str) -> Result<Vec<Named>, CloudError> {
-        let images = self.images(project).await?;
-        Ok(images
-            .into_iter()
-            .map(|image| Named {
-                id: image.id,
-                name: image.name,
-                physical_name: None,
-            })
-            .collect())
-    }
-
     /// All key pairs.
     pub async fn key_pairs(&self) -> Result<Vec<Record<KeyPair>>, CloudError> {
         self.read(rows::all).await
     }
 }
 
-/// The only thing of a name.
-fn only(named: Vec<Named>, kind: Kind, name: &str) -> Result<Option<Named>, CloudError> {
-    let mut found = named.into_iter().filter(|one| one.name == name);
+/// The thing with an id, or the only one of a name.
+pub(crate) fn only(
+    named: Vec<Named>,
+    kind: Kind,
+    name_or_id: &str,
+) -> Result<Option<Named>, CloudError> {
+    if let Some(found) = named.iter().find(|one| one.id == name_or_id) {
+        return Ok(Some(found.clone()));
+    }
+    let mut found = named.into_iter().filter(|one| one.name == name_or_id);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => Err(CloudError::Ambiguous {
             kind,
-            name: name.to_owned(),
+            name: name_or_id.to_owned(),
         }),
         (found, _) => Ok(found),
     }

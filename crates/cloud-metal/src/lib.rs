@@ -27,7 +27,7 @@ pub use dhcp::{DhcpError, DhcpSettings};
 pub use flavors::Flavor;
 pub use rows::{Item, MIGRATIONS, PortNote, Record, ServerNote};
 pub use servers::ServerState;
-pub use settings::{CatalogImage, Images, Settings};
+pub use settings::{Images, Settings};
 
 use cloud::CloudError;
 use dhcp::Dhcp;

@@ -5,10 +5,10 @@
 //! again: a call that was cut off anywhere goes on where it was.
 
 use baremetal::{
-    Candidate, DeployOrder, MetalError, Node, NodeId, Power, PowerTarget, ProvisionState,
+    Candidate, DeployOrder, Image, MetalError, Node, NodeId, Power, PowerTarget, ProvisionState,
 };
 use cloud::{
-    Attachment, CloudError, Effect, FixedAddressSpec, KeyPair, Kind, Misfit, Network, Order,
+    Attachment, CloudError, Effect, FixedAddressSpec, KeyPair, Kind, Misfit, Named, Network, Order,
     PhysicalName, Port, PortSpec, Seen, Server, ServerAddress, ServerSpec, Subnet,
 };
 use jiff::Timestamp;
@@ -16,10 +16,10 @@ use store::{Read, Tx};
 use uuid::Uuid;
 
 use crate::config_drive::{DriveContent, make};
+use crate::driver::only;
 use crate::failure::{Failure, of_metal};
 use crate::network::{change, in_use, new_port};
 use crate::rows::{self, Record};
-use crate::settings::CatalogImage;
 use crate::wanted::wanted;
 use crate::{MetalCloud, flavors};
 
@@ -52,7 +52,7 @@ impl MetalCloud {
         }
         let image = match &old {
             Some(record) if record.note.ordered.is_some() => None,
-            Some(_) | None => Some(self.image(want, &order.project).await?),
+            Some(_) | None => Some(self.image(want).await?),
         };
         let (by, spec, kept, now, reserved) = (
             name.clone(),
@@ -146,7 +146,7 @@ impl MetalCloud {
         record: Record<Server>,
         want: &ServerSpec,
         order: &Order,
-        image: Option<CatalogImage>,
+        image: Option<Named>,
     ) -> Result<Record<Server>, CloudError> {
         let due = match (record.note.ordered, record.note.rebuild) {
             (None, _) => true,
@@ -158,12 +158,12 @@ impl MetalCloud {
         };
         let image = match image {
             Some(image) => image,
-            None => self.image(want, &order.project).await?,
+            None => self.image(want).await?,
         };
         let metal = &self.inner.metal;
         let id = instance(&record);
         let deploy = DeployOrder {
-            image: image.image,
+            image: self.content(&image).await?,
             config_drive: Some(self.drive(&record, want, node).await?),
             root_grow: true,
             disk: None,
@@ -310,7 +310,7 @@ impl MetalCloud {
         order: &Order,
     ) -> Result<Seen<Server>, CloudError> {
         if let Some(image) = &want.image {
-            self.image_named(image, &order.project).await?;
+            self.image_named(image).await?;
         }
         let (by, spec, kept, now) = (name.clone(), want.clone(), order.clone(), self.now());
         let record = self
@@ -436,9 +436,9 @@ impl MetalCloud {
         self.serve_addresses().await
     }
 
-    async fn image(&self, want: &ServerSpec, project: &str) -> Result<CatalogImage, CloudError> {
+    async fn image(&self, want: &ServerSpec) -> Result<Named, CloudError> {
         match &want.image {
-            Some(image) => self.image_named(image, project).await,
+            Some(image) => self.image_named(image).await,
             None => Err(CloudError::Invalid {
                 kind: Kind::Server,
                 name: want.name.clone(),
@@ -447,33 +447,29 @@ impl MetalCloud {
         }
     }
 
-    pub(crate) async fn images(&self, project: &str) -> Result<Vec<CatalogImage>, CloudError> {
-        let images = self.inner.settings.images.images(project).await;
+    /// All images, by id and name.
+    pub(crate) async fn images(&self) -> Result<Vec<Named>, CloudError> {
+        let images = self.inner.settings.images.names().await;
         images.map_err(|why| CloudError::Unreachable { why })
     }
 
-    async fn image_named(
-        &self,
-        name_or_id: &str,
-        project: &str,
-    ) -> Result<CatalogImage, CloudError> {
-        let images = self.images(project).await?;
-        if let Some(found) = images.iter().find(|image| image.id == name_or_id) {
-            return Ok(found.clone());
-        }
+    async fn image_named(&self, name_or_id: &str) -> Result<Named, CloudError> {
         let name = name_or_id.to_owned();
-        let mut named = images.into_iter().filter(|image| image.name == name_or_id);
-        match (named.next(), named.next()) {
-            (Some(image), None) => Ok(image),
-            (Some(_), Some(_)) => Err(CloudError::Ambiguous {
-                kind: Kind::Image,
-                name,
-            }),
-            (None, _) => Err(CloudError::NotFound {
-                kind: Kind::Image,
-                name,
-            }),
-        }
+        let found = only(self.images().await?, Kind::Image, name_or_id)?;
+        found.ok_or(CloudError::NotFound {
+            kind: Kind::Image,
+            name,
+        })
+    }
+
+    /// What is written to disks for an image.
+    async fn content(&self, image: &Named) -> Result<Image, CloudError> {
+        let raw = self.inner.settings.images.raw(&image.id).await;
+        raw.map_err(|why| CloudError::Invalid {
+            kind: Kind::Image,
+            name: image.name.clone(),
+            why,
+        })
     }
 
     /// All servers with their nodes.

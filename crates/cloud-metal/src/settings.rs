@@ -4,26 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use baremetal::Image;
+use cloud::Named;
 use jiff::Timestamp;
 
 use crate::dhcp::DhcpSettings;
 
-/// An image of the catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogImage {
-    /// Its id.
-    pub id: String,
-    /// The name that users see.
-    pub name: String,
-    /// Its content.
-    pub image: Image,
-}
-
 /// Where images are found.
 #[async_trait]
 pub trait Images: Send + Sync {
-    /// All images that a project may use and that are ready to be written.
-    async fn images(&self, project: &str) -> Result<Vec<CatalogImage>, String>;
+    /// All images, by id and visible name.
+    async fn names(&self) -> Result<Vec<Named>, String>;
+
+    /// What is written to disks for the image with this id; the error says why it cannot be.
+    async fn raw(&self, id: &str) -> Result<Image, String>;
 }
 
 /// What the cloud over bare metal is told.

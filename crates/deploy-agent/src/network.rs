@@ -18,11 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// How long one interface is listened to before the next one has its turn.
 const TURN: Duration = Duration::from_secs(3);
 
+/// Between two rounds over all interfaces.
+const PAUSE: Duration = Duration::from_millis(200);
+
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
-/// A request that wants an answer, and makes what is missing or replaces what is there.
-const FLAGS: u16 = 0x1 | 0x4 | 0x100 | 0x400;
+/// A request that wants an answer.
+const REQUEST: u16 = 0x1 | 0x4;
+/// It makes what is missing, or replaces what is there. Links refuse this.
+const MAKE: u16 = 0x100 | 0x400;
 
 struct Interface {
     name: String,
@@ -51,9 +56,10 @@ pub fn connect() -> Result<(), AgentError> {
             }
         }
         if tried.is_empty() {
-            std::thread::sleep(Duration::from_millis(200));
             tried.push("no interface found".to_owned());
         }
+        // A link that is refused at once must not keep the processor busy.
+        std::thread::sleep(PAUSE);
     }
     Err(AgentError::NoAddress {
         tried: tried.join(", "),
@@ -180,7 +186,12 @@ fn message(kind: u16, body: &[u8], attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     bytes[..4].copy_from_slice(&length.to_ne_bytes());
     bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-    bytes[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
+    let flags = if kind == NEW_LINK {
+        REQUEST
+    } else {
+        REQUEST | MAKE
+    };
+    bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
     bytes[8..12].copy_from_slice(&1_u32.to_ne_bytes());
     bytes
 }

@@ -126,6 +126,8 @@ fn migrations() -> Vec<Migrations> {
         identity::MIGRATIONS,
         image_store::MIGRATIONS,
         image::MIGRATIONS,
+        ::baremetal::MIGRATIONS,
+        cloud_metal::MIGRATIONS,
         engine::Engine::MIGRATIONS,
     ]
 }

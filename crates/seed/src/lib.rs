@@ -3,8 +3,10 @@
 //! [`run`] opens the state directory, starts the services and serves them under one address, each behind its
 //! prefix. A service is routes, wire types and policy over a room below; what it does is that room's job.
 
+pub mod baremetal;
 pub mod cloudformation;
 mod clouds;
+pub mod compute;
 mod context;
 mod error;
 mod failure;
@@ -13,6 +15,7 @@ pub mod identity;
 pub mod image;
 mod memory;
 pub mod metadata;
+pub mod network;
 pub mod orchestration;
 mod server;
 mod settings;
@@ -36,28 +39,30 @@ use server::{Listener, Services};
 /// Starts all services. One line a service; those without a catalog entry are for nodes.
 async fn services(ctx: &Ctx) -> Result<Vec<Mounted>, SeedError> {
     let tokens: Arc<dyn TokenCheck> = Arc::new(ctx.identity.clone());
+    let metal = baremetal::open(ctx, Some(Arc::new(ctx.images.clone()))).await?;
+    let content = Arc::new(ctx.images.content().clone());
     let mut mounted = vec![
         identity::mount(&ctx.identity),
         image::mount(&ctx.images, Arc::clone(&tokens)),
     ];
-    if let Some(cloud) = driver(ctx) {
-        mounted.extend(orchestration::open(ctx, cloud).await?);
-    }
+    mounted.extend(baremetal::mount(&metal, &tokens, Some(content)));
+    let cloud: Arc<dyn cloud::Cloud> = match ctx.settings.cloud {
+        CloudKind::Sim => Arc::new(cloud_sim::Sim::new(cloud_sim::Options::with_nodes(
+            SIMULATED_NODES,
+        ))),
+        CloudKind::Metal => {
+            let cloud = compute::open(ctx, &metal).await?;
+            mounted.push(compute::mount(&cloud, Arc::clone(&tokens)));
+            mounted.push(network::mount(&cloud, tokens));
+            Arc::new(cloud)
+        }
+    };
+    mounted.extend(orchestration::open(ctx, cloud).await?);
     Ok(mounted)
 }
 
 /// So many machines has the cloud in memory.
 const SIMULATED_NODES: usize = 1000;
-
-/// What servers are made of; none where that is not there yet.
-fn driver(ctx: &Ctx) -> Option<Arc<dyn cloud::Cloud>> {
-    match ctx.settings.cloud {
-        CloudKind::Sim => Some(Arc::new(cloud_sim::Sim::new(
-            cloud_sim::Options::with_nodes(SIMULATED_NODES),
-        ))),
-        CloudKind::Metal => None,
-    }
-}
 
 /// Serves until SIGTERM or SIGINT. `ready` is told the public URL when requests are answered.
 pub async fn serve(settings: Settings, ready: impl FnOnce(&str)) -> Result<(), SeedError> {

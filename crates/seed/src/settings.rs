@@ -1,7 +1,7 @@
 //! What the operator says when the seed starts: flags, checked once, before any work.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +39,19 @@ pub struct SeedArgs {
     /// Where nodes reach the seed, if not at the internal listening address
     #[arg(long, value_name = "URL")]
     pub internal_url: Option<Url>,
+    /// Static binary that machines boot to be deployed
+    #[arg(long, value_name = "FILE")]
+    pub deploy_agent: Option<PathBuf>,
+    /// Where management controllers fetch media, if not at the internal address
+    #[arg(long, value_name = "URL")]
+    pub media_url: Option<Url>,
+    /// First and last address for machines that are being deployed or cleaned; a part of the provisioning network
+    /// where not given
+    #[arg(long, value_name = "FIRST-LAST", value_parser = crate::compute::range)]
+    pub deploy_range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Whether machines are cleaned when they are given back
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub automated_clean: bool,
     /// Name of the region in the catalog
     #[arg(long, value_name = "NAME", default_value = "RegionOne")]
     pub region: String,
@@ -93,6 +106,14 @@ pub struct Settings {
     pub public_url: Option<Url>,
     /// Where nodes reach the seed.
     pub internal_url: Option<Url>,
+    /// Static binary that machines boot to be deployed.
+    pub deploy_agent: Option<PathBuf>,
+    /// Where management controllers fetch media.
+    pub media_url: Option<Url>,
+    /// First and last address for machines that are being deployed or cleaned.
+    pub deploy_range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Whether machines are cleaned when they are given back.
+    pub automated_clean: bool,
     /// Region.
     pub region: String,
     /// How long tokens are valid.
@@ -115,6 +136,7 @@ impl TryFrom<SeedArgs> for Settings {
         for (flag, url) in [
             ("--public-url", &args.public_url),
             ("--internal-url", &args.internal_url),
+            ("--media-url", &args.media_url),
         ] {
             if let Some(url) = url
                 && (url.scheme() != scheme || url.host().is_none())
@@ -137,6 +159,10 @@ impl TryFrom<SeedArgs> for Settings {
             tls,
             public_url: args.public_url,
             internal_url: args.internal_url,
+            deploy_agent: args.deploy_agent,
+            media_url: args.media_url,
+            deploy_range: args.deploy_range,
+            automated_clean: args.automated_clean,
             region: args.region,
             token_lifetime: Duration::from_secs(args.token_lifetime.into()),
         })

@@ -64,10 +64,10 @@ impl Hardware for FakeHardware {
         let noted = &node.driver_internal_info;
         Ok(BootSetting {
             device: noted
-                .get("fake_boot_device")
+                .get("boot_device")
                 .and_then(|word| BootDevice::parse(word.as_str()?))
                 .or(Some(BootDevice::Pxe)),
-            persistent: Some(noted.get("fake_boot_persistent") == Some(&json!(true))),
+            persistent: Some(noted.get("boot_device_persistent") == Some(&json!(true))),
         })
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use baremetal::{Baremetal, FakeHardware, Image, Node, NodeId, Port, ProvisionState};
 use cloud::{
-    Attachment, Cloud, CloudError, NetworkSpec, Order, PhysicalName, Revision, Seen, ServerSpec,
-    SubnetSpec,
+    Attachment, Cloud, CloudError, Named, NetworkSpec, Order, PhysicalName, Revision, Seen,
+    ServerSpec, SubnetSpec,
 };
-use cloud_metal::{CatalogImage, DhcpSettings, Images, MetalCloud, Settings};
+use cloud_metal::{DhcpSettings, Images, MetalCloud, Settings};
 use jiff::Timestamp;
 use store::Store;
 
@@ -16,17 +16,20 @@ struct OneImage;
 
 #[async_trait]
 impl Images for OneImage {
-    async fn images(&self, _: &str) -> Result<Vec<CatalogImage>, String> {
-        let image = Image {
-            id: "hello".into(),
-            sha256: "0".repeat(64),
-            size: 1 << 20,
-        };
-        Ok(vec![CatalogImage {
+    async fn names(&self) -> Result<Vec<Named>, String> {
+        Ok(vec![Named {
             id: "9f2d".into(),
             name: "hello".into(),
-            image,
+            physical_name: None,
         }])
+    }
+
+    async fn raw(&self, id: &str) -> Result<Image, String> {
+        Ok(Image {
+            id: id.into(),
+            sha256: "0".repeat(64),
+            size: 1 << 20,
+        })
     }
 }
 

@@ -118,6 +118,13 @@ impl Images {
         &self.content
     }
 
+    /// Ids and names of all images.
+    pub async fn names(&self) -> Result<Vec<(String, String)>, Failure> {
+        let records = self.read(|read| record::all(read)).await?;
+        let name = |record: Record| (record.id.clone(), record.text("name").to_owned());
+        Ok(records.into_iter().map(name).collect())
+    }
+
     /// The raw form of an image by id or, where only one has it, by name; made if it is not there yet.
     pub async fn raw(&self, wanted: &str) -> Result<RawImage, FindError> {
         let record = self.named(wanted).await?;

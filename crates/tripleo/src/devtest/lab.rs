@@ -19,6 +19,10 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const RANGE_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Last address for machines.
 pub const RANGE_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
+/// Addresses for machines that are being deployed or cleaned.
+pub const DEPLOY_RANGE: &str = "192.0.2.201-192.0.2.250";
+/// This host's link to the provisioning network.
+pub const LINK: &str = "tripleo-prov";
 /// All addresses of the provisioning network.
 pub const CIDR: &str = "192.0.2.0/24";
 /// The lab itself on the provisioning network: it fetches boot media from there.
@@ -43,7 +47,7 @@ pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
                 name: "ctlplane".to_owned(),
                 mtu: 1500,
                 addresses: vec![LAB.parse()?],
-                operator: operator("tripleo-prov", &format!("{HOST}/24"))?,
+                operator: operator(LINK, &format!("{HOST}/24"))?,
             },
             Bridge {
                 name: "bmc".to_owned(),

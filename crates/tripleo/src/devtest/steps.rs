@@ -179,10 +179,9 @@ impl Story<'_> {
             let mut command = self.program("seed")?;
             command.arg("--state").arg(self.context.folder("seed")?);
             command.args(["--cloud", "metal", "--listen", PUBLIC]);
-            command
-                .arg("--internal-listen")
-                .arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
-
+            command.arg("--internal-listen").arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
+            command.args(["--deploy-range", lab::DEPLOY_RANGE]);
+            command.arg("--deploy-agent").arg(self.context.root.join("target/ci/static/node"));
             self.seed.start(command)?;
             drop(progress);
             outcome = Outcome::Done;
@@ -327,10 +326,14 @@ impl Story<'_> {
         if urls.is_empty() || urls.len() != addresses.len() || secret.is_empty() {
             bail!("stack {HELLO} has no usable outputs: urls {urls:?}, addresses {addresses:?}");
         }
-        // Without TLS and with the address at hand, a client of the plainest kind.
-        let roots = Vec::new();
+        // Pages are plain HTTP; the client wants to know of TLS all the same.
+        let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
         let http = reqwest::Client::builder()
-            .tls_certs_only(roots)
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
             .timeout(Duration::from_secs(20))
             .build()?;
         for (number, url) in urls.iter().enumerate() {
