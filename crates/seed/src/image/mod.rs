@@ -120,7 +120,7 @@ impl Images {
 
     /// Ids and names of all images.
     pub async fn names(&self) -> Result<Vec<(String, String)>, Failure> {
-        let records = self.read(|read| record::all(read)).await?;
+        let records = self.read(record::all).await?;
         let name = |record: Record| (record.id.clone(), record.text("name").to_owned());
         Ok(records.into_iter().map(name).collect())
     }

@@ -32,6 +32,10 @@ fn settings(state: &Path, tls: Option<TlsFiles>) -> Settings {
         tls,
         public_url: None,
         internal_url: None,
+        deploy_agent: None,
+        media_url: None,
+        deploy_range: None,
+        automated_clean: true,
         region: "RegionOne".to_owned(),
         token_lifetime: Duration::from_secs(3600),
     }
@@ -244,5 +248,81 @@ async fn a_state_directory_has_one_seed() {
     let second =
         seed::serve_until(settings(dir.path(), None), |_| {}, std::future::pending()).await;
     assert!(matches!(second, Err(SeedError::Busy { .. })), "{second:?}");
+    seed.stop().await;
+}
+
+#[tokio::test]
+async fn a_seed_for_metal_shows_flavors_networks_and_no_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let seed = start(Settings {
+        cloud: CloudKind::Metal,
+        ..settings(&state, None)
+    })
+    .await;
+    let http = plain_http();
+    let token = token(&log_in(&http, &seed.url, &password(&state)).await);
+    let ask = async |method: reqwest::Method, path: &str, body: Value| {
+        let request = http.request(method, format!("{}{path}", seed.url));
+        let request = request.header("X-Auth-Token", &token);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let sent = request.send().await.unwrap();
+        (
+            sent.status().as_u16(),
+            sent.json().await.unwrap_or(Value::Null),
+        )
+    };
+    let get = async |path: &str| ask(reqwest::Method::GET, path, Value::Null).await;
+    let (status, flavors) = get("/compute/v2.1/flavors/detail").await;
+    assert_eq!(
+        (status, &flavors["flavors"][0]["name"]),
+        (200, &json!("baremetal"))
+    );
+    let large = json!({"flavor": {"name": "large", "vcpus": 8, "ram": 65536, "disk": 100}});
+    let (status, made) = ask(
+        reqwest::Method::POST,
+        "/compute/v2.1/flavors",
+        large.clone(),
+    )
+    .await;
+    assert_eq!(status, 200, "{made}");
+    let (status, refused) = ask(reqwest::Method::POST, "/compute/v2.1/flavors", large).await;
+    assert_eq!(status, 409, "{refused}");
+    let path = format!(
+        "/compute/v2.1/flavors/{}",
+        made["flavor"]["id"].as_str().unwrap()
+    );
+    let (status, shown) = get(&path).await;
+    assert_eq!((status, &shown["flavor"]["ram"]), (200, &json!(65536)));
+    for path in [
+        "/compute/v2.1/servers/detail",
+        "/compute/v2.1/os-keypairs",
+        "/compute/v2.1/os-hypervisors/detail",
+        "/network/v2.0/networks?name=none",
+        "/network/v2.0/subnets",
+        "/network/v2.0/ports?limit=1",
+        "/network/v2.0/routers",
+    ] {
+        let (status, answer) = get(path).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        let list = answer.as_object().unwrap().values().next().unwrap();
+        assert_eq!(list, &json!([]), "{path}");
+    }
+    assert_eq!(get("/compute/v2.1/servers/none").await.0, 404);
+    let (status, lost) = get("/network/v2.0/ports/none").await;
+    assert_eq!(
+        (status, &lost["NeutronError"]["type"]),
+        (404, &json!("PortNotFound"))
+    );
+    let (status, refused) = ask(reqwest::Method::POST, "/compute/v2.1/servers", json!({})).await;
+    assert_eq!(status, 501);
+    assert!(
+        refused.to_string().contains("openstack stack create"),
+        "{refused}"
+    );
     seed.stop().await;
 }
