@@ -179,9 +179,13 @@ impl Story<'_> {
             let mut command = self.program("seed")?;
             command.arg("--state").arg(self.context.folder("seed")?);
             command.args(["--cloud", "metal", "--listen", PUBLIC]);
-            command.arg("--internal-listen").arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
+            command
+                .arg("--internal-listen")
+                .arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
             command.args(["--deploy-range", lab::DEPLOY_RANGE]);
-            command.arg("--deploy-agent").arg(self.context.root.join("target/ci/static/node"));
+            command
+                .arg("--deploy-agent")
+                .arg(self.context.root.join("target/ci/static/node"));
             self.seed.start(command)?;
             drop(progress);
             outcome = Outcome::Done;
@@ -327,10 +331,12 @@ impl Story<'_> {
             bail!("stack {HELLO} has no usable outputs: urls {urls:?}, addresses {addresses:?}");
         }
         // Pages are plain HTTP; the client wants to know of TLS all the same.
-        let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
+        let tls = rustls::ClientConfig::builder_with_provider(
+            rustls::crypto::ring::default_provider().into(),
+        )
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
