@@ -50,7 +50,7 @@ async fn content_is_kept_once_and_goes_with_its_last_user() {
     );
     assert!(blob.sha512.starts_with("9b71d224bd62f378"));
     assert_eq!(upload(&images, "b", &[b"hello"]).await, blob);
-    assert_eq!(files(dir.path()), [blob.sha256.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&blob.sha256));
     let mode = fs::metadata(dir.path().join("images").join(&blob.sha256))
         .unwrap()
         .permissions()
@@ -89,7 +89,7 @@ async fn what_a_crash_left_is_removed() {
     // Renamed, not entered.
     fs::write(dir.path().join("images").join("ab".repeat(32)), "x").unwrap();
     let images = open(dir.path()).await;
-    assert_eq!(files(dir.path()), [blob.sha256.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&blob.sha256));
     assert_eq!(
         images.used_by("a").await.unwrap().unwrap().sha256,
         blob.sha256
