@@ -12,9 +12,11 @@ mod driver;
 mod failure;
 mod flavors;
 mod network;
+mod plug;
 mod rows;
 mod servers;
 mod settings;
+mod state;
 mod wanted;
 
 use std::sync::Arc;
@@ -26,8 +28,8 @@ use tokio::sync::watch;
 pub use dhcp::{DhcpError, DhcpSettings};
 pub use flavors::Flavor;
 pub use rows::{Item, MIGRATIONS, PortNote, Record, ServerNote};
-pub use servers::ServerState;
 pub use settings::{Images, Settings};
+pub use state::ServerState;
 
 use cloud::CloudError;
 use dhcp::Dhcp;

@@ -5,36 +5,23 @@
 //! again: a call that was cut off anywhere goes on where it was.
 
 use baremetal::{
-    Candidate, DeployOrder, Image, MetalError, Node, NodeId, Power, PowerTarget, ProvisionState,
+    Candidate, DeployOrder, Image, MetalError, Node, NodeId, PowerTarget, ProvisionState,
 };
 use cloud::{
-    Attachment, CloudError, Effect, FixedAddressSpec, KeyPair, Kind, Misfit, Named, Network, Order,
-    PhysicalName, Port, PortSpec, Seen, Server, ServerAddress, ServerSpec, Subnet,
+    CloudError, Effect, KeyPair, Kind, Misfit, Named, Network, Order, PhysicalName, Seen, Server,
+    ServerSpec, Subnet,
 };
-use jiff::Timestamp;
-use store::{Read, Tx};
+use store::Read;
 use uuid::Uuid;
 
+use crate::MetalCloud;
 use crate::config_drive::{DriveContent, make};
 use crate::driver::only;
 use crate::failure::{Failure, of_metal};
-use crate::network::{change, in_use, new_port};
+use crate::network::change;
+use crate::plug::{addresses, bind, changed_server, new_server, unplug};
 use crate::rows::{self, Record};
 use crate::wanted::wanted;
-use crate::{MetalCloud, flavors};
-
-/// A server with its node at this moment.
-#[derive(Debug, Clone)]
-pub struct ServerState {
-    /// What is kept of it; its status is that of this moment.
-    pub record: Record<Server>,
-    /// The node that it runs on.
-    pub node: Option<Node>,
-    /// What it waits for.
-    pub waits: Option<String>,
-    /// What went wrong with it.
-    pub fault: Option<String>,
-}
 
 impl MetalCloud {
     pub(crate) async fn keep_server(
@@ -92,19 +79,25 @@ impl MetalCloud {
         let wanted = wanted(want, &flavor, &order.project, &nodes);
         let node = match metal.reserve(&wanted, id).await {
             Ok(node) => node,
-            Err(error) => {
+            Err(MetalError::NoneFits { .. }) => {
                 let candidates = metal.candidates(&wanted).await.map_err(failed)?;
                 // Nothing of a server that cannot be stays behind.
                 self.forget(record).await?;
-                return Err(match error {
-                    MetalError::NoneFits { .. } => CloudError::NoFittingNode {
-                        server: want.name.clone(),
-                        misfits: misfits(&candidates),
-                    },
-                    other => failed(other),
+                return Err(CloudError::NoFittingNode {
+                    server: want.name.clone(),
+                    misfits: misfits(&candidates),
                 });
             }
+            Err(error) => return Err(failed(error)),
         };
+        self.take(record, node).await
+    }
+
+    /// Gives the interfaces of a node that was reserved to the ports of its server.
+    async fn take(&self, record: Record<Server>, node: Node) -> Result<Record<Server>, CloudError> {
+        let metal = &self.inner.metal;
+        let (id, name) = (instance(&record), record.thing.name.clone());
+        let failed = |error| of_metal(&name, error);
         let mut nics = metal.ports(Some(node.uuid)).await.map_err(failed)?;
         nics.sort_by_key(|nic| (!nic.pxe_enabled, nic.created_at, nic.address.clone()));
         let macs: Vec<String> = nics
@@ -284,25 +277,6 @@ impl MetalCloud {
         }
     }
 
-    async fn state_of(&self, mut record: Record<Server>) -> Result<ServerState, CloudError> {
-        let node = match record.note.node {
-            None => None,
-            Some(id) => match self.inner.metal.node(NodeId(id)).await {
-                Ok(node) => Some(node),
-                Err(MetalError::NotFound { .. }) => None,
-                Err(error) => return Err(of_metal(&record.thing.name, error)),
-            },
-        };
-        let (status, waits, fault) = look(&record, node.as_ref());
-        record.thing.status = status.to_owned();
-        Ok(ServerState {
-            record,
-            node,
-            waits,
-            fault,
-        })
-    }
-
     pub(crate) async fn rebuild(
         &self,
         name: &PhysicalName,
@@ -471,29 +445,6 @@ impl MetalCloud {
             why,
         })
     }
-
-    /// All servers with their nodes.
-    pub async fn servers(&self) -> Result<Vec<ServerState>, CloudError> {
-        let mut states = Vec::new();
-        for record in self.read(rows::all::<Server>).await? {
-            states.push(self.state_of(record).await?);
-        }
-        Ok(states)
-    }
-
-    pub(crate) async fn server_now(
-        &self,
-        name: &PhysicalName,
-    ) -> Result<Option<Server>, CloudError> {
-        let by = name.clone();
-        match self
-            .read(move |read| rows::by_physical::<Server>(read, &by))
-            .await?
-        {
-            Some(record) => Ok(Some(self.state_of(record).await?.record.thing)),
-            None => Ok(None),
-        }
-    }
 }
 
 /// The identity by which bare metal knows a server.
@@ -518,315 +469,4 @@ fn misfits(candidates: &[Candidate]) -> Vec<Misfit> {
         })
     });
     told.collect()
-}
-
-/// Nova's word for a server, what it waits for, and what went wrong.
-fn look(
-    record: &Record<Server>,
-    node: Option<&Node>,
-) -> (&'static str, Option<String>, Option<String>) {
-    let waiting = |status, why: String| (status, Some(why), None);
-    let Some(node) = node else {
-        return match (record.note.node, record.note.removing) {
-            (_, true) => waiting("DELETED", "it is being removed".to_owned()),
-            (Some(_), false) => (
-                "ERROR",
-                None,
-                Some("its node is not there any more".to_owned()),
-            ),
-            (None, false) => waiting("BUILD", "a node is being chosen".to_owned()),
-        };
-    };
-    let label = node.label();
-    if record.note.removing {
-        return waiting("DELETED", format!("node {label} is being taken back"));
-    }
-    let rebuilding = record.note.rebuild.is_some();
-    let building = if rebuilding { "REBUILD" } else { "BUILD" };
-    let due = record.note.ordered.is_none() || record.note.rebuild > record.note.ordered;
-    match node.provision_state {
-        ProvisionState::DeployFailed | ProvisionState::Error => {
-            let said = node
-                .last_error
-                .clone()
-                .unwrap_or_else(|| "it did not say why".to_owned());
-            ("ERROR", None, Some(format!("node {label}: {said}")))
-        }
-        _ if due => waiting(building, format!("node {label} is busy")),
-        ProvisionState::Active if record.note.reboot.is_some() || node.work.is_some() => {
-            waiting("REBOOT", format!("node {label} is starting"))
-        }
-        ProvisionState::Active if node.power_state == Some(Power::Off) => ("SHUTOFF", None, None),
-        ProvisionState::Active => ("ACTIVE", None, None),
-        _ => waiting(
-            building,
-            format!("writing the image to node {label}{}", progress(node)),
-        ),
-    }
-}
-
-fn progress(node: &Node) -> String {
-    let number = |name: &str| node.progress()?.get(name)?.as_u64();
-    match (number("done"), number("total")) {
-        (Some(done), Some(total)) if total > 0 => format!(": {} %", done * 100 / total),
-        (_, _) => String::new(),
-    }
-}
-
-fn new_server(
-    tx: &Tx<'_>,
-    name: &PhysicalName,
-    want: &ServerSpec,
-    order: &Order,
-    image_id: Option<String>,
-    reserved: Option<crate::addresses::Run>,
-    now: Timestamp,
-) -> Result<Record<Server>, Failure> {
-    let flavor = flavors::need(tx, &want.flavor)?;
-    if let Some(key) = &want.key_name {
-        rows::need::<KeyPair>(tx, key, &order.project)?;
-    }
-    let id = Uuid::new_v4().to_string();
-    plug(tx, name, want, order, &id, reserved, now)?;
-    let server = Server {
-        name: want.name.clone(),
-        status: "BUILD".to_owned(),
-        addresses: addresses(tx, &id)?,
-        image_id,
-        flavor_id: Some(flavor.id),
-        host: None,
-        metadata: want.metadata.clone(),
-        id,
-    };
-    let mut record = Record::new(name, order, want.clone(), server, now);
-    record.note.since = now;
-    rows::put(tx, &record)?;
-    Ok(record)
-}
-
-fn changed_server(
-    tx: &Tx<'_>,
-    mut record: Record<Server>,
-    want: &ServerSpec,
-    order: &Order,
-    reserved: Option<crate::addresses::Run>,
-    now: Timestamp,
-) -> Result<Record<Server>, Failure> {
-    if !record.is_newer(order)? {
-        return Ok(record);
-    }
-    let flavor = flavors::need(tx, &want.flavor)?;
-    let id = record.thing.id.clone();
-    if record.spec.attachments != want.attachments {
-        let macs: Vec<_> = rows::of_server(tx, &id)?
-            .into_iter()
-            .map(|port| port.thing.mac)
-            .collect();
-        unplug(tx, &id)?;
-        // A port's physical name is taken once; those of this decision have names of their own.
-        let name = PhysicalName(format!(
-            "{}.{}",
-            record.physical.clone().map_or_else(String::new, |n| n.0),
-            order.generation
-        ));
-        plug(tx, &name, want, order, &id, reserved, now)?;
-        if record.note.node.is_some() {
-            bind(
-                tx,
-                &record,
-                &macs,
-                record.thing.host.as_deref().unwrap_or_default(),
-            )?;
-        }
-    }
-    record.thing.name.clone_from(&want.name);
-    record.thing.metadata.clone_from(&want.metadata);
-    record.thing.flavor_id = Some(flavor.id);
-    record.thing.addresses = addresses(tx, &id)?;
-    record.spec = want.clone();
-    change(&mut record, order, now);
-    rows::put(tx, &record)?;
-    Ok(record)
-}
-
-/// Gives the server the ports that it names, and makes those that it does not.
-fn plug(
-    tx: &Tx<'_>,
-    name: &PhysicalName,
-    want: &ServerSpec,
-    order: &Order,
-    server: &str,
-    reserved: Option<crate::addresses::Run>,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    for (place, attachment) in attachments(tx, want)?.iter().enumerate() {
-        let mut port = match &attachment.port {
-            Some(port) => rows::need::<Port>(tx, port, &order.project)?,
-            None => {
-                let spec = port_spec(tx, attachment, want, order)?;
-                let own = PhysicalName(format!("{name}/{place}"));
-                let mut port = new_port(tx, &own, &spec, order, reserved, now)?;
-                port.note.of_server = true;
-                port
-            }
-        };
-        if let Some(other) = port
-            .thing
-            .device_id
-            .as_deref()
-            .filter(|other| *other != server)
-        {
-            return Err(in_use(
-                Kind::Port,
-                &port.thing.name,
-                format!("the server `{other}` has it"),
-            ));
-        }
-        port.thing.device_id = Some(server.to_owned());
-        port.thing.status = "ACTIVE".to_owned();
-        port.note.place = place;
-        rows::put(tx, &port)?;
-    }
-    Ok(())
-}
-
-fn attachments(read: &Read<'_>, want: &ServerSpec) -> Result<Vec<Attachment>, Failure> {
-    if !want.attachments.is_empty() {
-        return Ok(want.attachments.clone());
-    }
-    let networks = rows::all::<Network>(read)?;
-    match networks.as_slice() {
-        [] => Ok(Vec::new()),
-        [only] => Ok(vec![Attachment {
-            network: Some(only.thing.id.clone()),
-            ..Attachment::default()
-        }]),
-        _ => Err(CloudError::Invalid {
-            kind: Kind::Server,
-            name: want.name.clone(),
-            why: "there is more than one network; say which one".to_owned(),
-        }
-        .into()),
-    }
-}
-
-fn port_spec(
-    read: &Read<'_>,
-    attachment: &Attachment,
-    want: &ServerSpec,
-    order: &Order,
-) -> Result<PortSpec, Failure> {
-    let subnet = attachment.subnet.as_ref();
-    let subnet = subnet
-        .map(|subnet| rows::need::<Subnet>(read, subnet, &order.project))
-        .transpose()?;
-    let network = attachment
-        .network
-        .clone()
-        .or(subnet.map(|subnet| subnet.thing.network_id));
-    let network = network.ok_or_else(|| CloudError::Invalid {
-        kind: Kind::Server,
-        name: want.name.clone(),
-        why: "an interface names neither port, network nor subnet".to_owned(),
-    })?;
-    let fixed = FixedAddressSpec {
-        subnet: attachment.subnet.clone(),
-        address: attachment.fixed_address,
-    };
-    Ok(PortSpec {
-        name: String::new(),
-        network,
-        fixed_addresses: Some(fixed)
-            .filter(|fixed| *fixed != FixedAddressSpec::default())
-            .into_iter()
-            .collect(),
-        mac: None,
-        admin_state_up: true,
-        security_groups: Some(attachment.security_groups.clone()),
-        port_security: None,
-        allowed_address_pairs: Vec::new(),
-        vnic_type: Some("baremetal".to_owned()),
-        tags: Vec::new(),
-    })
-}
-
-/// Gives each port of a server the hardware address of one of its node's interfaces.
-fn bind(tx: &Tx<'_>, record: &Record<Server>, macs: &[String], node: &str) -> Result<(), Failure> {
-    let ports = rows::of_server(tx, &record.thing.id)?;
-    let invalid = |why: String| CloudError::Invalid {
-        kind: Kind::Server,
-        name: record.thing.name.clone(),
-        why,
-    };
-    if ports.len() > macs.len() {
-        let why = format!(
-            "node {node} has {} network interfaces, {} are wanted",
-            macs.len(),
-            ports.len()
-        );
-        return Err(invalid(why).into());
-    }
-    let mut free: Vec<&String> = macs.iter().collect();
-    let mut given: Vec<(Record<Port>, Option<String>)> = Vec::new();
-    // Those that ask for an address come first, so that nobody else takes it.
-    for port in ports {
-        let asked = port.spec.mac.as_ref().map(|mac| mac.to_lowercase());
-        let found = asked
-            .as_ref()
-            .map(|mac| free.iter().position(|free| *free == mac));
-        match found {
-            None => given.push((port, None)),
-            Some(Some(at)) => given.push((port, Some(free.remove(at).clone()))),
-            Some(None) => {
-                let why = format!("node {node} has no interface {}", asked.unwrap_or_default());
-                return Err(invalid(why).into());
-            }
-        }
-    }
-    let mut rest = free.into_iter();
-    for (mut port, mac) in given {
-        let Some(mac) = mac.or_else(|| rest.next().cloned()) else {
-            continue;
-        };
-        port.thing.mac = mac;
-        rows::put(tx, &port)?;
-    }
-    Ok(())
-}
-
-/// Takes a server off its ports; those made for it go.
-fn unplug(tx: &Tx<'_>, server: &str) -> Result<(), Failure> {
-    for mut port in rows::of_server(tx, server)? {
-        if port.note.of_server {
-            rows::delete::<Port>(tx, &port.thing.id)?;
-            continue;
-        }
-        port.thing.device_id = None;
-        port.thing.status = "DOWN".to_owned();
-        port.thing.mac.clone_from(&port.note.own_mac);
-        rows::put(tx, &port)?;
-    }
-    Ok(())
-}
-
-fn addresses(read: &Read<'_>, server: &str) -> Result<Vec<ServerAddress>, Failure> {
-    let mut addresses = Vec::new();
-    for port in rows::of_server(read, server)? {
-        let network = rows::by_id::<Network>(read, &port.thing.network_id)?;
-        let network = network.map_or_else(String::new, |network| network.thing.name);
-        addresses.extend(
-            port.thing
-                .fixed_addresses
-                .iter()
-                .map(|fixed| ServerAddress {
-                    network: network.clone(),
-                    network_id: port.thing.network_id.clone(),
-                    address: fixed.address,
-                    mac: port.thing.mac.clone(),
-                    port_id: port.thing.id.clone(),
-                    floating: false,
-                }),
-        );
-    }
-    Ok(addresses)
 }

@@ -214,6 +214,11 @@ fn gib(mib: u64) -> Value {
     }
 }
 
+/// The number of one of `count` parts.
+fn number(text: &str, count: usize) -> Option<usize> {
+    text.parse().ok().filter(|number| *number < count)
+}
+
 fn below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
     let spec = &machine.spec;
     let base = format!("Systems/{}", spec.uuid);
@@ -224,8 +229,6 @@ fn below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
             .collect::<Vec<_>>()
     };
     let one = || vec!["1".to_owned()];
-    let number =
-        |text: &str, count: usize| text.parse::<usize>().ok().filter(|number| *number < count);
     Some(match below {
         [] => system(machine),
         ["EthernetInterfaces"] => collection(
@@ -263,6 +266,17 @@ fn below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
                 json!({"CapacityMiB": spec.memory_mib, "MemoryType": "DRAM", "Status": healthy()});
             resource(&at("Memory/1"), "Memory.v1_17_0.Memory", "Memory", more)
         }
+        _ => return disks_below_system(machine, below),
+    })
+}
+
+/// Disks in both forms that clients look for.
+fn disks_below_system(machine: &Machine, below: &[&str]) -> Option<Value> {
+    let spec = &machine.spec;
+    let base = format!("Systems/{}", spec.uuid);
+    let at = |name: &str| format!("{base}/{name}");
+    let one = || vec!["1".to_owned()];
+    Some(match below {
         ["SimpleStorage"] => collection(&at("SimpleStorage"), "SimpleStorageCollection", &one()),
         ["SimpleStorage", "1"] => {
             let devices = spec.disks.iter().enumerate();
