@@ -4,5 +4,6 @@
 
 mod kill;
 mod life;
+mod redfish;
 mod road;
 mod support;
