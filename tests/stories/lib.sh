@@ -16,8 +16,8 @@ traces() {
   ip netns list | sed 's/^/netns /'
   losetup -a | sed 's/^/loop /'
   find /sys/fs/cgroup -maxdepth 3 -type d | sed 's/^/cgroup /'
-  # Our programs and those that they start; the pattern is built so that it does not find itself.
-  pgrep -af '(tripleo (seed|testenv)|systemd-nspaw[n]|dnsmas[q])' | sed 's/^[0-9]* /process /'
+  # Our servers and what they start carry the state directory in their arguments.
+  { pgrep -af -- "$STATE/(seed|testenv)" || true; } | sed 's/^[0-9]* /process /'
 }
 
 # own_network COMMAND...: runs the story where nobody else's addresses are.
