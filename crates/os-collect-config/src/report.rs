@@ -6,7 +6,7 @@ use crate::watch::Watch;
 use metadata::{Value, object};
 use reqwest::Method;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What os-apply-config found changed by hand.
 const DRIFT: &str = "/var/lib/os-apply-config/drift.json";
@@ -97,10 +97,14 @@ pub(crate) fn compose(
     ])
 }
 
+/// The kernel stamps files with a clock that moves once a tick (10 ms at 100 Hz), so that what a quick run wrote may
+/// look older than the run itself. Two runs are farther apart than this.
+const TICK: Duration = Duration::from_millis(20);
+
 /// What the run's os-apply-config found changed by hand: `PATH sha256:…`, or `PATH missing`.
 fn drift(path: &Path, started: SystemTime) -> Value {
     let written = std::fs::metadata(path).and_then(|found| found.modified());
-    if !written.is_ok_and(|written| written >= started) {
+    if !written.is_ok_and(|written| written + TICK >= started) {
         return Value::List(Vec::new());
     }
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -148,7 +152,7 @@ mod tests {
             drift(&path, long_ago).to_json(),
             r#"["/a sha256:00", "/b missing"]"#
         );
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_secs(60);
         assert_eq!(drift(&path, later).to_json(), "[]");
     }
 
