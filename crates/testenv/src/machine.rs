@@ -105,6 +105,28 @@ struct State {
     activity: String,
 }
 
+/// What decides where a start boots from, as it is at the moment of switching on: what the controller changes
+/// afterwards is for the next start.
+#[derive(Debug)]
+struct BootInput {
+    boot: BootOverride,
+    media: Option<Media>,
+}
+
+impl State {
+    /// Uses the boot override up if it is for one start.
+    fn take_boot_input(&mut self) -> BootInput {
+        let boot = self.boot;
+        if boot.lasting == Lasting::Once {
+            self.boot = BootOverride::default();
+        }
+        BootInput {
+            boot,
+            media: self.media.clone(),
+        }
+    }
+}
+
 /// A machine of the lab.
 #[derive(Debug)]
 pub struct Machine {
@@ -242,9 +264,10 @@ impl Machine {
         let switch = Arc::new(Switch::new()?);
         let machine = Arc::clone(self);
         let first = Arc::clone(&switch);
+        let input = state.take_boot_input();
         std::thread::Builder::new()
             .name(self.spec.name.clone())
-            .spawn(move || machine.live(first))
+            .spawn(move || machine.live(first, input))
             .map_err(LabError::io(format!("start machine `{}`", self.spec.name)))?;
         state.switch = Some(switch);
         state.power = Power::On;
@@ -264,9 +287,9 @@ impl Machine {
     }
 
     /// From switching on to being off, through all restarts.
-    fn live(&self, mut switch: Arc<Switch>) {
+    fn live(&self, mut switch: Arc<Switch>, mut input: BootInput) {
         loop {
-            let outcome = self.start_once(&switch);
+            let outcome = self.start_once(&switch, &input);
             let again = match outcome {
                 Ok(end) => self.goes_on(end, &switch),
                 Err(error) => {
@@ -282,6 +305,7 @@ impl Machine {
             let mut state = self.state();
             if let Some(next) = next {
                 switch = Arc::new(next);
+                input = state.take_boot_input();
                 state.switch = Some(Arc::clone(&switch));
                 state.power = Power::On;
                 state.activity = "restarting".to_owned();
@@ -323,8 +347,8 @@ impl Machine {
         switch.wait().is_ok_and(|order| order.again)
     }
 
-    fn start_once(&self, switch: &Switch) -> Result<End, LabError> {
-        let plan = self.plan();
+    fn start_once(&self, switch: &Switch, input: &BootInput) -> Result<End, LabError> {
+        let plan = self.plan(input);
         let directory = Path::new("/run/testenv").join(&self.spec.name);
         self.say(&match &plan {
             BootPlan::Media { .. } => "starting from Cd".to_owned(),
@@ -381,16 +405,9 @@ impl Machine {
         end
     }
 
-    /// Takes the boot override into account, and uses it up if it is for one start.
-    fn plan(&self) -> BootPlan {
-        let (boot, media) = {
-            let mut state = self.state();
-            let boot = state.boot;
-            if boot.lasting == Lasting::Once {
-                state.boot = BootOverride::default();
-            }
-            (boot, state.media.clone())
-        };
+    /// What the machine starts from: the override's device first, then the others.
+    fn plan(&self, input: &BootInput) -> BootPlan {
+        let BootInput { boot, media } = input;
         let mut order = vec![Device::Hdd, Device::Cd];
         if let (Lasting::Once | Lasting::Continuous, Some(device)) = (boot.lasting, boot.device) {
             order.retain(|other| *other != device);

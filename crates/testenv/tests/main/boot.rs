@@ -30,6 +30,10 @@ pub fn start_from(lab: &Lab, image: Vec<u8>) {
             .await
             .expect("boot override");
         bmc.set_power(PowerAction::On).await.expect("power");
+        // The medium is copied while the machine starts; only then may it be taken out.
+        until("the medium has been read", || {
+            lab.is_off() || lab.activity() == "running from Cd"
+        });
         bmc.eject_media().await.expect("ejects");
         server.abort();
     });

@@ -103,6 +103,14 @@ impl Lab {
             .join("\n")
     }
 
+    /// What the machine does, in the lab's words.
+    pub fn activity(&self) -> String {
+        self.client().list().expect("list")[0]
+            .snapshot
+            .activity
+            .clone()
+    }
+
     pub fn is_off(&self) -> bool {
         self.client().list().expect("list")[0].is_off()
     }
