@@ -161,6 +161,9 @@ pub struct Guarded<'a> {
 /// Is the guard: makes folders, starts the worker, waits, removes. Gives the build's exit code.
 pub fn guard(guarded: &Guarded<'_>) -> Result<i32, StageError> {
     let parent = watch_parent()?;
+    // Before anything is made: from here on what is sent to the caller's process group misses us, and we can
+    // clean up.
+    let _ = nix::unistd::setsid();
     let mut signals = ending_signals();
     signals.add(Signal::SIGQUIT);
     signals.thread_block().map_err(namespace("block signals"))?;
@@ -187,8 +190,6 @@ fn work(workspace: &Workspace, parent: &OwnedFd, signals: &SignalFd) -> Result<i
         .env(PARENT, "0")
         .spawn()
         .map_err(process("start the build's worker"))?;
-    // From here on what is sent to the caller's process group misses us, and we can clean up.
-    let _ = nix::unistd::setsid();
     let pid = rustix::process::Pid::from_child(&worker);
     let ended = pidfd_open(pid, PidfdFlags::empty())
         .map_err(|error| process("watch the worker")(error.into()))?;

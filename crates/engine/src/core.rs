@@ -38,9 +38,15 @@ pub(crate) struct Live {
     pub wake: Notify,
     /// Whether a loop works on it.
     running: AtomicBool,
+    /// Whether it is deleted and only waits for that to be written.
+    ended: AtomicBool,
 }
 
 impl Live {
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Root> {
         self.root.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +124,9 @@ impl Core {
     }
 
     pub fn all(&self) -> Vec<Arc<Live>> {
-        self.roots().values().cloned().collect()
+        let roots = self.roots();
+        let living = roots.values().filter(|live| !live.has_ended());
+        living.cloned().collect()
     }
 
     /// Takes a root stack among the living.
@@ -128,6 +136,7 @@ impl Core {
             root: Mutex::new(root),
             wake: Notify::new(),
             running: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         self.roots().insert(live.id, Arc::clone(&live));
         live
@@ -233,6 +242,8 @@ impl Core {
                 let mut root = live.lock();
                 let tick = Tick::run(self, &mut root, std::mem::take(&mut ended), cloud_moved);
                 let pending = self.commit(&mut root, tick.deleted);
+                // Who sees the end of the stack, in the same moment may make another of its name.
+                live.ended.store(tick.deleted.is_some(), Ordering::SeqCst);
                 (tick, pending)
             };
             self.kept(live, pending).await?;

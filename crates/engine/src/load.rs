@@ -75,7 +75,7 @@ pub(crate) fn root(tx: &Read<'_>, id: StackId) -> Result<Root, EngineError> {
         empty: body["empty"].as_bool().unwrap_or_default(),
         node,
         ledger: Ledger::default(),
-        deleted: false,
+        deleted: None,
     })
 }
 

@@ -139,8 +139,8 @@ pub(crate) struct Root {
     pub empty: bool,
     pub node: Node,
     pub ledger: crate::record::Ledger,
-    /// Asked to delete while the run loop works: the loop ends when this is gone.
-    pub deleted: bool,
+    /// When its deletion ended.
+    pub deleted: Option<Timestamp>,
 }
 
 impl Row {

@@ -21,6 +21,7 @@ impl Core {
     pub fn live(&self, id: StackId) -> Result<Arc<Live>, EngineError> {
         self.roots()
             .get(&id)
+            .filter(|live| !live.has_ended())
             .cloned()
             .ok_or_else(|| EngineError::StackNotFound {
                 name: id.to_string(),
@@ -73,7 +74,7 @@ impl Core {
             empty: false,
             node,
             ledger: Ledger::default(),
-            deleted: false,
+            deleted: None,
         };
         let frame = self.open_frame(&root, &root.input)?;
         frame.validate()?;

@@ -46,7 +46,9 @@ impl Core {
     }
 
     pub async fn show(&self, id: StackId, resolve: bool) -> Result<Stack, EngineError> {
-        if let Ok(live) = self.live_with(id) {
+        // One that has just ended is not among the living, and perhaps not written yet either.
+        let ending = || self.roots().get(&id).cloned();
+        if let Some(live) = self.live_with(id).ok().or_else(ending) {
             let root = live.lock();
             if let Some(node) = root.node.node(id) {
                 let mut shown = stack(&root, node, parent_of(&root.node, id));
@@ -251,7 +253,7 @@ pub(crate) fn stack(root: &Root, node: &Node, parent: Option<StackId>) -> Stack 
         reason: node.reason.clone(),
         created: node.created,
         updated: node.updated,
-        deleted: None,
+        deleted: root.deleted,
         timeout_mins: root.input.timeout_mins,
         disable_rollback: root.input.disable_rollback,
         tags: root.input.tags.clone(),

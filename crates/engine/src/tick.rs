@@ -185,7 +185,7 @@ impl Tick {
                 return false;
             }
             self.deleted = Some(now);
-            root.deleted = true;
+            root.deleted = Some(now);
         }
         let reason = format!("Stack {action} completed successfully");
         set_state(root, action, Status::Complete, reason, now);

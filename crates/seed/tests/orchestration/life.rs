@@ -129,6 +129,9 @@ async fn a_stack_is_made_shown_changed_and_deleted() {
     .await;
     assert_eq!(lab.ask("DELETE", &path, None).await.status, 404);
     assert_eq!(lab.get("/stacks/life").await.status, 404);
+    // Its name is free from the moment in which its end is seen.
+    let again = json!({ "stack_name": "life", "template": hot(json!({})) });
+    assert_eq!(lab.post("/stacks", again).await.status, 201);
 }
 
 #[tokio::test]
