@@ -142,3 +142,28 @@ fn asked_to_end_it_ends_its_scripts() {
     stdout.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty() && !node.path("ran-on").exists());
 }
+
+#[test]
+fn scripts_that_make_processes_all_the_time_leave_none() {
+    let node = Node::new();
+    // At each moment one of these is about to start another.
+    node.script(
+        "base/configure.d/1",
+        "for i in 1 2 3 4; do (while :; do sleep 600 & kill $!; done) & done; echo started; wait",
+    );
+    let mut running = node
+        .command(&[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = running.stdout.take().unwrap();
+    let mut word = [0; 8];
+    stdout.read_exact(&mut word).unwrap();
+    let pid = running.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(running.wait().unwrap().code(), Some(143));
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+}
