@@ -2,6 +2,7 @@
 
 use crate::collectors::NAMES;
 use crate::cycle::{Agent, End, TERMINATED};
+use crate::http::chain;
 use crate::log::Log;
 use crate::settings::{Asked, Settings, SettingsError};
 use arguments::{Process, print};
@@ -52,17 +53,6 @@ pub fn run(process: Process<'_>) -> Next {
 fn say(err: &mut dyn Write, error: &dyn Error) {
     // There is nobody else to tell.
     let _ = writeln!(err, "{}", chain(error));
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn work<'p>(

@@ -5,7 +5,7 @@ use crate::collectors::request::Held;
 use crate::collectors::{self, Context, Refusal, State, zaqar};
 use crate::config_drive::ConfigDrive;
 use crate::execute::{self, Ended};
-use crate::http::Http;
+use crate::http::{Http, chain};
 use crate::log::Log;
 use crate::report::{Reports, compose};
 use crate::settings::{Settings, SettingsError};
@@ -53,6 +53,9 @@ enum Woken {
 /// Nodes that lost their server ask it again within so many seconds.
 const MAX_JITTER: f64 = 1.0;
 
+/// A busy server is not let alone for longer than this, or than the pause between two polls.
+const MAX_PAUSE: f64 = 300.0;
+
 /// The exit code of a process that SIGTERM ended.
 pub(crate) const TERMINATED: u8 = 143;
 
@@ -75,6 +78,7 @@ pub(crate) struct Agent<'p, 's> {
 }
 
 /// What one pass over all collectors found.
+#[derive(Default)]
 struct Pass {
     paths: Vec<PathBuf>,
     changed: Vec<String>,
@@ -126,7 +130,14 @@ impl<'p, 's> Agent<'p, 's> {
         }
         let mut pause = least;
         loop {
-            let pass = self.pass().await?;
+            let pass = match self.pass().await {
+                // A disk that is full or read-only may be so for a while only.
+                Err(CycleError::Cache(error)) if !self.one_time => {
+                    self.log.warn(&chain(&error));
+                    Pass::default()
+                }
+                pass => pass?,
+            };
             let mut code = 0;
             if !pass.changed.is_empty() || self.force {
                 match self.run(&command, &pass).await? {
@@ -144,7 +155,9 @@ impl<'p, 's> Agent<'p, 's> {
                 return Ok(End::Restart);
             }
             self.state.request.hold(&self.http);
-            pause = match self.wait(hangup, pause).await {
+            let wanted = self.http.wanted_pause().unwrap_or_default().as_secs_f64();
+            let this = pause.max(wanted.min(most.max(MAX_PAUSE)));
+            pause = match self.wait(hangup, this).await {
                 Woken::Hangup => return Ok(End::Restart),
                 Woken::InTime => (pause * 2.0).min(most),
                 // A server that goes away is most often back in a moment.

@@ -1,8 +1,12 @@
-//! Requests to metadata services: time limits, a size limit, explicit certificates, names without NSS.
+//! Requests to metadata services: limits of time and size, explicit certificates, safe redirects, names without NSS.
+//!
+//! A server may hang, trickle, lie about lengths or send its clients elsewhere; each of these ends in an error that
+//! names the address. Nothing here knows what an answer means.
 
 use hickory_resolver::TokioResolver;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +20,10 @@ use std::time::Duration;
 
 /// Metadata of a whole cloud is a few megabytes; an answer without end must not fill the memory.
 const MAX_BODY: usize = 64 << 20;
+/// A whole body may take so many times the limit for its next byte, however steadily it trickles in.
+const PATIENCE: u32 = 12;
+/// Nobody moves a service more often than this on the way of one request.
+const MAX_REDIRECTS: usize = 5;
 
 /// Where distributions keep the certificates of public authorities.
 const SYSTEM_CERTIFICATES: [&str; 3] = [
@@ -36,6 +44,14 @@ pub enum HttpError {
         url: String,
         /// All causes, outermost first.
         why: String,
+    },
+    /// The answer comes too slowly.
+    #[error("answer of {url} was not complete after {} s", limit.as_secs_f64())]
+    TooSlow {
+        /// The address, without its query.
+        url: String,
+        /// The limit for the whole body.
+        limit: Duration,
     },
     /// The answer is too large.
     #[error("answer of {url} is larger than {MAX_BODY} bytes")]
@@ -86,6 +102,12 @@ impl Answer {
         })
     }
 
+    /// How long the server wants to be left alone.
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse();
+        seconds.ok().map(Duration::from_secs)
+    }
+
     /// The body as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -122,6 +144,8 @@ pub struct Ask {
     pub body: Option<String>,
     /// How long a connection, and then each next byte, may take.
     pub timeout: Duration,
+    /// How long the server may take to begin its answer, if that is longer.
+    pub hold: Duration,
     /// Whom to trust.
     pub trust: Trust,
 }
@@ -135,8 +159,15 @@ impl Ask {
             headers: Vec::new(),
             body: None,
             timeout,
+            hold: Duration::ZERO,
             trust: Trust::System,
         }
+    }
+
+    /// The same, held by the server for up to `hold`.
+    pub fn held(mut self, hold: Duration) -> Ask {
+        self.hold = hold;
+        self
     }
 
     /// The same with another method.
@@ -169,15 +200,31 @@ impl Ask {
         self.trust = trust;
         self
     }
+
+    /// Whether it carries something that another host must not see.
+    fn is_confidential(&self) -> bool {
+        self.body.is_some() || self.headers.iter().any(|(name, _)| *name == "x-auth-token")
+    }
 }
 
-/// What a client is made for: trust, time limit, whether it speaks TLS.
-type Kind = (Trust, Duration, bool);
+/// What a client is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    trust: Trust,
+    /// How long it waits for the next byte.
+    timeout: Duration,
+    connect: Duration,
+    /// Whether it speaks TLS.
+    secure: bool,
+    confidential: bool,
+}
 
 /// Sends requests; connections are kept and used again.
 #[derive(Debug, Default, Clone)]
 pub struct Http {
     clients: Arc<Mutex<HashMap<Kind, Client>>>,
+    /// The longest pause that a busy server asked for.
+    pause: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Http {
@@ -204,25 +251,43 @@ impl Http {
             request = request.body(body.clone());
         }
         let mut response = request.send().await.map_err(failed)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(HttpError::TooLarge { url });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let limit = ask.timeout * PATIENCE;
+        let body = tokio::time::timeout(limit, read(&mut response)).await;
+        let body = match body {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return Err(HttpError::TooLarge { url }),
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(_) => return Err(HttpError::TooSlow { url, limit }),
+        };
         let status = response.status().as_u16();
-        Ok(Answer {
+        let answer = Answer {
             url,
             status,
             headers: response.headers().clone(),
             body,
-        })
+        };
+        if let (429 | 503, Some(wanted)) = (status, answer.retry_after()) {
+            let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+            *pause = Some(pause.map_or(wanted, |pause| pause.max(wanted)));
+        }
+        Ok(answer)
+    }
+
+    /// The longest pause that a busy server asked for since this was asked last.
+    pub fn wanted_pause(&self) -> Option<Duration> {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.take()
     }
 
     fn client(&self, ask: &Ask) -> Result<Client, HttpError> {
         let secure = ask.url.starts_with("https:");
-        let key = (ask.trust.clone(), ask.timeout, secure);
+        let key = Kind {
+            trust: ask.trust.clone(),
+            timeout: ask.timeout + ask.hold,
+            connect: ask.timeout,
+            secure,
+            confidential: ask.is_confidential(),
+        };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -233,7 +298,7 @@ impl Http {
         } else {
             RootCertStore::empty()
         };
-        let client = build(roots, ask.timeout).map_err(|why| HttpError::Request {
+        let client = build(roots, &key).map_err(|why| HttpError::Request {
             method: ask.method.clone(),
             url: shown(&ask.url),
             why,
@@ -262,15 +327,55 @@ fn with_roots(roots: RootCertStore) -> Result<ClientConfig, String> {
         .with_no_client_auth())
 }
 
-fn build(roots: RootCertStore, timeout: Duration) -> Result<Client, String> {
+/// The whole body, or nothing if it is too large.
+async fn read(response: &mut reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let large = |length: u64| length > MAX_BODY as u64;
+    // What a server says of the length is taken for a warning only, never for a size to set aside.
+    if response.content_length().is_some_and(large) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+fn build(roots: RootCertStore, kind: &Kind) -> Result<Client, String> {
     Client::builder()
         .tls_backend_preconfigured(with_roots(roots)?)
         .dns_resolver(Arc::new(Resolver))
         .user_agent(concat!("os-collect-config/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(timeout)
-        .read_timeout(timeout)
+        .connect_timeout(kind.connect)
+        .read_timeout(kind.timeout)
+        .redirect(redirects(kind.confidential))
+        // The address may hold a secret, which is none of the next server's business.
+        .referer(false)
         .build()
         .map_err(|error| chain(&error))
+}
+
+/// Follows redirects that give nothing away: never from TLS to none, and with a token or a body only on the same host.
+fn redirects(confidential: bool) -> Policy {
+    Policy::custom(move |attempt| {
+        let Some(from) = attempt.previous().last() else {
+            return attempt.follow();
+        };
+        let to = attempt.url();
+        let why = if attempt.previous().len() > MAX_REDIRECTS {
+            "too many redirects"
+        } else if from.scheme() == "https" && to.scheme() != "https" {
+            "redirected from https to an address without"
+        } else if confidential && from.host_str() != to.host_str() {
+            "redirected to another host, which must not see the credentials"
+        } else {
+            return attempt.follow();
+        };
+        attempt.error(why)
+    })
 }
 
 fn roots(trust: &Trust) -> Result<RootCertStore, HttpError> {
@@ -312,7 +417,7 @@ fn store(source_name: &str, pem: &[u8]) -> Result<RootCertStore, HttpError> {
 }
 
 /// All causes of an error on one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

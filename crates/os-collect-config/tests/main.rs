@@ -5,6 +5,10 @@
     reason = "the lint does not see that helpers here are tests, too"
 )]
 
+mod hostile;
+mod keystone;
+#[path = "server/scripted.rs"]
+mod scripted;
 #[expect(dead_code, reason = "the server has more than these tests use")]
 mod server;
 

@@ -5,6 +5,11 @@ use crate::http::{Ask, Http};
 use metadata::{Map, Value};
 use std::time::Duration;
 
+/// EC2's own tree has about a hundred entries in five levels; a service that lists more goes in circles.
+const MAX_ENTRIES: usize = 2000;
+/// Levels of directories.
+const MAX_DEPTH: usize = 16;
+
 pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refusal> {
     let cached = context.cache.read("ec2").filter(Value::is_truthy);
     let document = match cached.or_else(|| from_drive(context)) {
@@ -35,25 +40,21 @@ async fn from_service(context: &Context<'_>) -> Result<Value, Refusal> {
         timeout,
     )
     .await
-    .map_err(Refusal::unavailable)
 }
 
 /// Fetches the directory at `root`, and all below it.
-async fn walk(
-    http: &Http,
-    root: String,
-    timeout: Duration,
-) -> Result<Value, crate::http::HttpError> {
+async fn walk(http: &Http, root: String, timeout: Duration) -> Result<Value, Refusal> {
+    let mut entries = 0;
     let mut tree = Map::new();
     let mut open: Vec<(Vec<String>, String)> = vec![(Vec::new(), root)];
     while let Some((path, url)) = open.pop() {
-        let listing = http
-            .send(Ask::get(&url, timeout))
-            .await?
-            .successful()?
-            .text();
+        let listing = fetch(http, &url, timeout).await?;
         let mut directories = Vec::new();
         for entry in listing.lines().filter(|entry| !entry.is_empty()) {
+            entries += 1;
+            if entries > MAX_ENTRIES || path.len() > MAX_DEPTH {
+                return Err(Refusal::unavailable(format!("{url} has no end")));
+            }
             // `0=my-key` is the directory `0`, named `my-key`.
             let directory = match entry.split_once('=') {
                 Some((number, _)) => Some(number),
@@ -66,12 +67,7 @@ async fn walk(
                     directories.push((below, format!("{url}{name}/")));
                     Value::Map(Map::new())
                 }
-                None => {
-                    let answer = http
-                        .send(Ask::get(format!("{url}{entry}"), timeout))
-                        .await?;
-                    Value::Text(answer.successful()?.text())
-                }
+                None => Value::Text(fetch(http, &format!("{url}{entry}"), timeout).await?),
             };
             if let Some(map) = descend(&mut tree, &path) {
                 map.insert(name.to_owned(), value);
@@ -81,6 +77,12 @@ async fn walk(
         open.extend(directories);
     }
     Ok(Value::Map(tree))
+}
+
+async fn fetch(http: &Http, url: &str, timeout: Duration) -> Result<String, Refusal> {
+    let answer = http.send(Ask::get(url, timeout)).await;
+    let answer = answer.and_then(|answer| answer.successful());
+    Ok(answer.map_err(Refusal::unavailable)?.text())
 }
 
 fn descend<'m>(tree: &'m mut Map, path: &[String]) -> Option<&'m mut Map> {

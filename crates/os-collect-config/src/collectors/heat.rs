@@ -1,8 +1,8 @@
 //! Heat's own API, as a user of Keystone.
 
 use super::{Collected, Context, Refusal, kept, needed};
-use crate::http::{Ask, Trust};
-use crate::keystone::Account;
+use crate::http::{Answer, Ask, Trust};
+use crate::keystone::{Account, Kept};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
 
@@ -37,27 +37,18 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
         trust: Trust::System,
     };
     let settings = context.settings;
-    let region = settings.filled("heat", "region_name")?;
+    let place = Place {
+        region: settings.filled("heat", "region_name")?,
+        stack: utf8_percent_encode(&stack, PATH).to_string(),
+        resource: utf8_percent_encode(&resource, PATH).to_string(),
+    };
     let kept = kept(settings)?;
-    let session = context
-        .state
-        .heat
-        .get(context.http, &account, kept.as_ref())
-        .await
-        .map_err(Refusal::unavailable)?;
-    let endpoint = session
-        .endpoint("orchestration", region.as_deref())
-        .ok_or_else(|| {
-            Refusal::unavailable("Keystone's catalog has no public endpoint of orchestration")
-        })?;
-    let quoted = |text: &str| utf8_percent_encode(text, PATH).to_string();
-    let url = format!(
-        "{endpoint}/stacks/{}/resources/{}/metadata",
-        quoted(&stack),
-        quoted(&resource)
-    );
-    let ask = Ask::get(url, TIMEOUT).header("x-auth-token", &session.token);
-    let answer = context.http.send(ask).await.map_err(Refusal::unavailable)?;
+    let mut answer = ask(context, &account, kept.as_ref(), &place).await?;
+    if answer.status == 401 {
+        // A known token was revoked, or Keystone lost it: once more with a new one.
+        context.state.heat.forget(&account, kept.as_ref());
+        answer = ask(context, &account, kept.as_ref(), &place).await?;
+    }
     if answer.status == 401 {
         context.state.heat.forget(&account, kept.as_ref());
     }
@@ -79,4 +70,32 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
         return Err(Refusal::unavailable(warning));
     }
     Ok(collected)
+}
+
+/// Where in Heat the metadata is.
+struct Place {
+    region: Option<String>,
+    stack: String,
+    resource: String,
+}
+
+async fn ask(
+    context: &mut Context<'_>,
+    account: &Account,
+    kept: Option<&Kept>,
+    place: &Place,
+) -> Result<Answer, Refusal> {
+    let sessions = &mut context.state.heat;
+    let session = sessions.get(context.http, account, kept).await;
+    let session = session.map_err(Refusal::unavailable)?;
+    let endpoint = session.endpoint("orchestration", place.region.as_deref());
+    let endpoint = endpoint.ok_or_else(|| {
+        Refusal::unavailable("Keystone's catalog has no public endpoint of orchestration")
+    })?;
+    let Place {
+        stack, resource, ..
+    } = place;
+    let url = format!("{endpoint}/stacks/{stack}/resources/{resource}/metadata");
+    let ask = Ask::get(url, TIMEOUT).header("x-auth-token", &session.token);
+    context.http.send(ask).await.map_err(Refusal::unavailable)
 }

@@ -68,7 +68,8 @@ impl Source {
             return;
         }
         let seconds = HOLD.as_secs();
-        let ask = Ask::get(&address.url, HOLD + address.timeout)
+        let ask = Ask::get(&address.url, address.timeout)
+            .held(HOLD)
             .header("if-none-match", &known.etag)
             .header("prefer", format!("wait={seconds}"))
             .trust(address.trust.clone());

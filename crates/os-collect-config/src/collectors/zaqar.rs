@@ -5,7 +5,7 @@
 
 use super::{Collected, Context, Refusal, kept, needed};
 use crate::http::{Ask, Http, HttpError, Trust};
-use crate::keystone::{Account, Session, Sessions};
+use crate::keystone::{Account, Kept, Session, Sessions};
 use crate::settings::Settings;
 use crate::websocket::WebSocket;
 use metadata::{Value, object};
@@ -86,10 +86,30 @@ pub(super) async fn collect(context: &mut Context<'_>) -> Result<Collected, Refu
 /// Takes one message out of the queue.
 async fn take(context: &mut Context<'_>, queue: &Queue) -> Result<Value, Refusal> {
     let kept = kept(context.settings)?;
+    let mut taken = ask(context, queue, kept.as_ref()).await?;
+    if let Err(HttpError::Status { status: 401, .. }) = &taken {
+        // A known token was revoked, or Keystone lost it: once more with a new one.
+        context
+            .state
+            .zaqar
+            .sessions
+            .forget(&queue.account, kept.as_ref());
+        taken = ask(context, queue, kept.as_ref()).await?;
+    }
+    let taken = taken.map_err(Refusal::unavailable)?;
+    taken.ok_or_else(|| Refusal::unavailable("No messages in the queue"))
+}
+
+/// Asks the queue once.
+async fn ask(
+    context: &mut Context<'_>,
+    queue: &Queue,
+    kept: Option<&Kept>,
+) -> Result<Result<Option<Value>, HttpError>, Refusal> {
     let source = &mut context.state.zaqar;
     let session = source
         .sessions
-        .get(context.http, &queue.account, kept.as_ref())
+        .get(context.http, &queue.account, kept)
         .await;
     let session = session.map_err(Refusal::unavailable)?;
     let client = source
@@ -108,18 +128,13 @@ async fn take(context: &mut Context<'_>, queue: &Queue) -> Result<Value, Refusal
                 "Keystone's catalog has no public endpoint of {service}"
             ))
         })?;
-    let taken = if queue.websocket {
+    Ok(if queue.websocket {
         let limit =
             tokio::time::timeout(TIMEOUT, by_websocket(&endpoint, queue, &session, &client)).await;
         limit.unwrap_or(Ok(None))
     } else {
         by_http(context.http, &endpoint, queue, &session, &client).await
-    };
-    if let Err(HttpError::Status { status: 401, .. }) = &taken {
-        source.sessions.forget(&queue.account, kept.as_ref());
-    }
-    let taken = taken.map_err(Refusal::unavailable)?;
-    taken.ok_or_else(|| Refusal::unavailable("No messages in the queue"))
+    })
 }
 
 async fn by_http(

@@ -1,9 +1,15 @@
-//! Logging in to Keystone v3, with tokens used again until they expire.
+//! Logging in to Keystone, with tokens used again until they expire.
+//!
+//! The third version of the API is used wherever there is one; the second is for clouds that have nothing else.
+
+mod discovery;
+mod v2;
+mod v3;
 
 use crate::cache::{CacheError, replace};
-use crate::http::{Ask, Http, HttpError, Trust};
+use crate::http::{Http, HttpError, Trust};
+use discovery::Root;
 use metadata::{Value, object};
-use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -186,76 +192,21 @@ fn keep(path: &std::path::Path, session: &Session, now: i64) -> Result<(), Cache
 }
 
 async fn log_in(http: &Http, account: &Account) -> Result<Session, KeystoneError> {
-    let root = v3_root(http, account).await;
-    let user = object([
-        ("id", Value::from(account.user_id.clone())),
-        ("password", Value::from(account.password.clone())),
-    ]);
-    let identity = object([
-        ("methods", Value::from(vec!["password"])),
-        ("password", object([("user", user)])),
-    ]);
-    let project = object([("id", Value::from(account.project_id.clone()))]);
-    let auth = object([
-        ("identity", identity),
-        ("scope", object([("project", project)])),
-    ]);
-    let ask = Ask::get(format!("{root}/auth/tokens"), TIMEOUT)
-        .method(Method::POST)
-        .json(&object([("auth", auth)]))
-        .trust(account.trust.clone());
-    let answer = http.send(ask).await?.successful()?;
-    let lacks = |what| KeystoneError::Answer {
-        root: root.clone(),
-        what,
-    };
-    let token = answer
-        .header("x-subject-token")
-        .ok_or_else(|| lacks("token"))?
-        .to_owned();
-    let document = metadata::parse(&answer.text()).map_err(|_| lacks("JSON"))?;
-    let details = document.get("token");
-    let expires = details
-        .and_then(|details| text(details, "expires_at"))
-        .and_then(|expires| expires.parse::<jiff::Timestamp>().ok())
-        .map_or(0, |expires| expires.as_second());
-    let catalog = details
-        .and_then(|details| details.get("catalog"))
-        .cloned()
-        .unwrap_or(Value::Null);
-    Ok(Session {
-        token,
-        catalog,
-        expires,
-    })
-}
-
-/// The root of the v3 API: as configured, else as Keystone says, else guessed.
-async fn v3_root(http: &Http, account: &Account) -> String {
-    let configured = account.auth_url.trim_end_matches('/');
-    if configured.ends_with("/v3") {
-        return configured.to_owned();
+    match discovery::root(http, account).await {
+        Root::V3(root) => v3::log_in(http, account, &root).await,
+        Root::V2(root) => v2::log_in(http, account, &root).await,
+        Root::Guessed { v3, v2 } => match (v3::log_in(http, account, &v3).await, v2) {
+            // There is no such API at all; the one that was configured may be there.
+            (Err(KeystoneError::Http(HttpError::Status { status: 404, .. })), Some(v2)) => {
+                v2::log_in(http, account, &v2).await
+            }
+            (session, _) => session,
+        },
     }
-    let bare = configured.strip_suffix("/v2.0").unwrap_or(configured);
-    let ask = Ask::get(format!("{bare}/"), TIMEOUT).trust(account.trust.clone());
-    // A version list comes with status 300.
-    let listed = http
-        .send(ask)
-        .await
-        .ok()
-        .filter(|answer| (200..=300).contains(&answer.status));
-    let found = listed.and_then(|answer| listed_v3(&metadata::parse(&answer.text()).ok()?));
-    found.unwrap_or_else(|| format!("{bare}/v3"))
 }
 
-fn listed_v3(document: &Value) -> Option<String> {
-    let versions = document.get("versions")?.get("values")?.as_list()?;
-    let version = versions
-        .iter()
-        .find(|version| text(version, "id").is_some_and(|id| id.starts_with("v3")))?;
-    let links = version.get("links")?.as_list()?;
-    let own = links
-        .iter()
-        .find(|link| text(link, "rel") == Some("self"))?;
-    text(own, "href").map(|href| href.trim_end_matches('/').to_owned())
+/// Seconds since 1970; a token without a readable time is used once.
+fn expiry(text: Option<&str>) -> i64 {
+    text.and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        .map_or(0, |expires| expires.as_second())
 }
