@@ -188,6 +188,7 @@ impl Build<'_> {
         }
         let program = std::env::current_exe().map_err(file("find this program from", &lib))?;
         for tool in [
+            "dib-python",
             "package-installs-squash",
             "pkg-map-flatten",
             "svc-map-flatten",

@@ -12,6 +12,7 @@ pub mod front;
 pub mod hooks;
 pub mod layers;
 pub mod layout;
+pub mod lint;
 pub mod log;
 pub mod multi;
 pub mod options;

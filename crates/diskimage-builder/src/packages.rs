@@ -57,19 +57,18 @@ pub type Wanted = BTreeMap<String, PhasePackages>;
 pub fn squash(elements: &[Element], around: &Surroundings) -> Result<Wanted, PackageError> {
     let mut wanted = Wanted::new();
     for element in elements {
-        let Some((path, list)) = package_file(&element.path)? else {
-            continue;
-        };
-        for (name, entries) in list {
-            for entry in entries {
-                let rule = Rule {
-                    path: &path,
-                    element: &element.name,
-                    package: &name,
-                    entry: &entry,
-                    around,
-                };
-                rule.apply(&mut wanted)?;
+        for (path, list) in package_files(&element.path)? {
+            for (name, entries) in list {
+                for entry in entries {
+                    let rule = Rule {
+                        path: &path,
+                        element: &element.name,
+                        package: &name,
+                        entry: &entry,
+                        around,
+                    };
+                    rule.apply(&mut wanted)?;
+                }
             }
         }
     }
@@ -78,8 +77,9 @@ pub fn squash(elements: &[Element], around: &Surroundings) -> Result<Wanted, Pac
 
 type PackageList = Vec<(String, Vec<Value>)>;
 
-/// `package-installs.json`, else `.yaml`.
-fn package_file(folder: &Path) -> Result<Option<(PathBuf, PackageList)>, PackageError> {
+/// `package-installs.json` and `package-installs.yaml`, as far as they are there.
+fn package_files(folder: &Path) -> Result<Vec<(PathBuf, PackageList)>, PackageError> {
+    let mut found = Vec::new();
     for name in ["package-installs.json", "package-installs.yaml"] {
         let path = folder.join(name);
         let text = match std::fs::read_to_string(&path) {
@@ -101,9 +101,9 @@ fn package_file(folder: &Path) -> Result<Option<(PathBuf, PackageList)>, Package
             };
             (name, entries)
         });
-        return Ok(Some((path, list.collect())));
+        found.push((path, list.collect()));
     }
-    Ok(None)
+    Ok(found)
 }
 
 pub(crate) fn to_json(node: &Node) -> Value {
@@ -161,19 +161,32 @@ impl Rule<'_> {
     }
 
     fn apply(&self, wanted: &mut Wanted) -> Result<(), PackageError> {
+        let phase = self.text("phase").unwrap_or_else(|| "install.d".to_owned());
+        let (build_only, uninstall) = (self.flag("build-only"), self.flag("uninstall"));
+        let is_this = |(package, _): &(String, String)| package == self.package;
+        let mut removes = build_only || uninstall;
+        if let Some(lists) = wanted.get_mut(&phase) {
+            let stays = lists.install.iter().any(is_this) && !lists.uninstall.iter().any(is_this);
+            if removes && stays {
+                // Somebody wants it for good: nobody takes it away.
+                if !build_only {
+                    return Ok(());
+                }
+                removes = false;
+            } else if !removes {
+                lists.uninstall.retain(|item| !is_this(item));
+            }
+        }
         if !self.holds()? {
             return Ok(());
         }
-        let phase = self.text("phase").unwrap_or_else(|| "install.d".to_owned());
         let lists = wanted.entry(phase).or_default();
         let item = (self.package.to_owned(), self.element.to_owned());
-        if self.flag("build-only") {
+        if build_only || !uninstall {
             lists.install.push(item.clone());
+        }
+        if removes {
             lists.uninstall.push(item);
-        } else if self.flag("uninstall") {
-            lists.uninstall.push(item);
-        } else {
-            lists.install.push(item);
         }
         Ok(())
     }
@@ -256,12 +269,11 @@ pub fn as_json(wanted: &Wanted) -> Value {
         wanted
             .iter()
             .map(|(phase, lists)| {
-                let mut value = Map::new();
-                value.insert("install".to_owned(), pairs(&lists.install));
-                if !lists.uninstall.is_empty() {
-                    value.insert("uninstall".to_owned(), pairs(&lists.uninstall));
-                }
-                (phase.clone(), Value::Object(value))
+                let value = json!({
+                    "install": pairs(&lists.install),
+                    "uninstall": pairs(&lists.uninstall),
+                });
+                (phase.clone(), value)
             })
             .collect(),
     )
@@ -473,7 +485,11 @@ mod tests {
 
     #[test]
     fn conditions_are_decided_here() {
-        check("a:", &[], r#"{"install.d":{"install":[["a","el"]]}}"#);
+        check(
+            "a:",
+            &[],
+            r#"{"install.d":{"install":[["a","el"]],"uninstall":[]}}"#,
+        );
         check(
             "a: {phase: post-install.d, build-only: True}",
             &[],
@@ -482,17 +498,22 @@ mod tests {
         check(
             "a: {arch: 's390x, amd64'}\nb: {not-arch: amd64}",
             &[],
-            r#"{"install.d":{"install":[["a","el"]]}}"#,
+            r#"{"install.d":{"install":[["a","el"]],"uninstall":[]}}"#,
         );
         check(
             "a: {when: 'V = yes'}\nb: {when: ['V=yes', 'V != yes']}",
             &[("V", "yes")],
-            r#"{"install.d":{"install":[["a","el"]]}}"#,
+            r#"{"install.d":{"install":[["a","el"]],"uninstall":[]}}"#,
         );
         check(
             "a: {installtype: package}\nb: [{when: V = 1}, {when: V = 2}]",
             &[("V", "2")],
-            r#"{"install.d":{"install":[["b","el"]]}}"#,
+            r#"{"install.d":{"install":[["b","el"]],"uninstall":[]}}"#,
+        );
+        check(
+            "a: [{phase: install.d}, {uninstall: true}]\nb: [{uninstall: true}, {phase: install.d}]",
+            &[],
+            r#"{"install.d":{"install":[["a","el"],["b","el"]],"uninstall":[]}}"#,
         );
         check(
             "a: {when: V = 1}",

@@ -11,6 +11,8 @@ use crate::settings::Surroundings;
 /// Runs the tool of that name, if there is one.
 pub fn main(around: &Surroundings, arguments: &[String]) -> Option<ExitCode> {
     let result = match around.program.as_str() {
+        "dib-python" => return Some(python(around, arguments)),
+        "dib-lint" => return Some(crate::lint::main(around)),
         "package-installs-squash" => squash(around, arguments),
         "pkg-map-flatten" => flatten(arguments),
         "svc-map-flatten" => services(around, arguments),
@@ -67,9 +69,13 @@ fn squash(around: &Surroundings, arguments: &[String]) -> Result<String, String>
     let (mut elements, mut path, mut output) = (String::new(), String::new(), None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "--elements" => elements = rest.next().cloned().unwrap_or_default(),
-            "--path" => path = rest.next().cloned().unwrap_or_default(),
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => (option, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        match option {
+            "--elements" => elements = value.or_else(|| rest.next().cloned()).unwrap_or_default(),
+            "--path" => path = value.or_else(|| rest.next().cloned()).unwrap_or_default(),
             other => output = Some(PathBuf::from(other)),
         }
     }
@@ -115,6 +121,38 @@ fn services(around: &Surroundings, arguments: &[String]) -> Result<String, Strin
         return Err("usage: svc-map-flatten NAMES ELEMENTS_PATH".to_owned());
     };
     packages::services(&named(elements, path)?, distribution(around)).map_err(|error| chain(&error))
+}
+
+/// What hooks on the host start as Python. A tool of upstream's framework that needs upstream's package, which
+/// is not here, is done by ours; all else goes to the Python of the machine.
+fn python(around: &Surroundings, arguments: &[String]) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    if let Some((script, rest)) = arguments.split_first()
+        && needs_upstream(Path::new(script))
+    {
+        let around = Surroundings {
+            program: "package-installs-squash".to_owned(),
+            ..around.clone()
+        };
+        return main(&around, rest).unwrap_or(ExitCode::FAILURE);
+    }
+    let program = "python3";
+    let error = std::process::Command::new(program).args(arguments).exec();
+    complain(&format!("cannot run `{program}`: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Whether a script is upstream's `package-installs-squash` in a form that imports upstream's package.
+fn needs_upstream(script: &Path) -> bool {
+    script
+        .file_name()
+        .is_some_and(|name| name == "package-installs-squash")
+        && std::fs::read_to_string(script).is_ok_and(|text| {
+            text.lines().any(|line| {
+                line.starts_with("from diskimage_builder")
+                    || line.starts_with("import diskimage_builder")
+            })
+        })
 }
 
 /// `element-info [-e|--env] ELEMENT...`

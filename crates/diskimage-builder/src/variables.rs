@@ -72,10 +72,11 @@ pub fn outside(
     );
     put("DIB_ARGS", arguments);
     put("DIB_ENV", &dib_variables(around));
-    let python = around
-        .variable("DIB_PYTHON_EXEC")
-        .map_or_else(|| python(around), str::to_owned);
-    put("DIB_PYTHON_EXEC", &python);
+    let python = around.variable("DIB_PYTHON_EXEC").map(str::to_owned);
+    put(
+        "DIB_PYTHON_EXEC",
+        &python.unwrap_or_else(|| path(&workspace.build.join("lib/dib-python"))),
+    );
     let root = layout.root();
     put(
         "DIB_ROOT_LABEL",
@@ -103,19 +104,6 @@ pub fn outside(
         unset(&mut environment, name);
     }
     environment
-}
-
-/// The Python that hooks of upstream's elements run with: the first in PATH.
-fn python(around: &Surroundings) -> String {
-    let path = around.variable("PATH").unwrap_or(IMAGE_PATH);
-    let found = path
-        .split(':')
-        .map(|folder| Path::new(folder).join("python3"))
-        .find(|path| path.is_file());
-    found
-        .unwrap_or_else(|| "/usr/bin/python3".into())
-        .display()
-        .to_string()
 }
 
 /// The environment of hooks inside, made from the one outside.
