@@ -4,6 +4,7 @@
 //! `stage` makes processes that leave nothing behind, `build` executes the plan phase by phase and layer by
 //! layer, `output` writes images. Binaries only call [`front::main`], [`tools`] and the like.
 
+pub mod block;
 pub mod build;
 pub mod digest;
 pub mod disk_image;
