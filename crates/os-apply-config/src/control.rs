@@ -35,6 +35,13 @@ pub fn parse(path: &Path, text: &str, accounts: &Accounts) -> Result<Control, Ap
         path: path.to_owned(),
         what,
     };
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    if first.is_some_and(|line| line.split_whitespace().next() == Some("...")) {
+        // PyYAML wants a document before its end; the parser takes the end for an empty document.
+        return Err(wrong("it ends before it begins".to_owned()));
+    }
     let document = yaml::parse(text).map_err(|error| wrong(error.to_string()))?;
     let mut control = Control::default();
     let pairs = match &document.value {
@@ -180,6 +187,7 @@ mod tests {
                 "mode: 755",
                 "mode '0o1363' out of range on line 1 in /t/f.oac",
             ),
+            ("# c\n\n... # e\n", "it ends before it begins"),
             ("mode: -1", "out of range"),
             ("mode: true", "mode 'True' is not numeric"),
             ("owner: bob", "owner 'bob' not found in passwd database"),

@@ -108,8 +108,7 @@ fn sign(url: &str, mut parameters: Vec<(&str, String)>, secret: &str) -> Result<
 /// The object at `field`, which may go on below the JSON text of the answer's element.
 fn member(xml: &str, field: &str) -> Result<Map, String> {
     let document = roxmltree::Document::parse(xml).map_err(|error| format!("no XML: {error}"))?;
-    let mut keys = field.split('.');
-    let name = keys.next().unwrap_or_default();
+    let (name, below) = field.split_once('.').unwrap_or((field, ""));
     let child = |node: roxmltree::Node<'_, '_>, name: &str| {
         node.children()
             .find(|child| child.tag_name().name() == name)
@@ -123,7 +122,7 @@ fn member(xml: &str, field: &str) -> Result<Map, String> {
         .and_then(|element| element.text())
         .ok_or_else(|| format!("the answer has no {name}"))?;
     let mut value = metadata::parse(text).map_err(|error| format!("{name} is no JSON: {error}"))?;
-    for key in keys {
+    for key in below.split('.').filter(|_| !below.is_empty()) {
         value = value
             .get(key)
             .cloned()
@@ -131,6 +130,7 @@ fn member(xml: &str, field: &str) -> Result<Map, String> {
     }
     match value {
         Value::Map(map) => Ok(map),
+        Value::List(items) if items.is_empty() => Ok(Map::new()),
         _ => Err("it is no JSON object".to_owned()),
     }
 }
@@ -164,6 +164,7 @@ mod tests {
             Value::Map(member(xml, "Metadata.a.b").unwrap()).to_json(),
             r#"{"c": 1}"#
         );
+        assert_eq!(member(xml, "Metadata.").unwrap().len(), 1);
         for wrong in ["Metadata.x", "Other", "Metadata.a.b.c"] {
             assert!(member(xml, wrong).is_err(), "{wrong}");
         }
