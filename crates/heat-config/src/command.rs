@@ -32,7 +32,7 @@ pub fn run(process: Process<'_>) -> u8 {
             let Parts {
                 environment, err, ..
             } = parts;
-            let hooks = hooks(environment);
+            let hooks = Hooks::new(environment);
             let mut work = Work::open(environment)?;
             let mut failed = false;
             for deployment in deployments(environment, err)? {
@@ -227,29 +227,6 @@ fn chain(error: &dyn Error) -> String {
 
 fn path(environment: Environment<'_>, name: &str, default: &str) -> PathBuf {
     environment(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
-}
-
-fn hooks(environment: Environment<'_>) -> Hooks {
-    Hooks {
-        directories: vec![
-            path(
-                environment,
-                "HEAT_CONFIG_HOOKS",
-                "/usr/libexec/heat-config/hooks",
-            ),
-            PathBuf::from("/var/lib/heat-config/hooks"),
-        ],
-        scripts: path(
-            environment,
-            "HEAT_SCRIPT_WORKING",
-            "/var/lib/heat-config/heat-config-script",
-        ),
-        outputs: path(
-            environment,
-            "HEAT_SCRIPT_OUTPUTS",
-            "/var/run/heat-config/heat-config-script",
-        ),
-    }
 }
 
 fn drive(environment: Environment<'_>) -> ConfigDrive {
