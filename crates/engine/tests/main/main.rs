@@ -6,4 +6,5 @@ mod kill;
 mod lab;
 mod life;
 mod nodes;
+mod overcloud;
 mod preview;
