@@ -95,8 +95,15 @@ fn copy(from: &Path, to: &Path) {
             fs::create_dir_all(&target).unwrap();
             copy(&entry.path(), &target);
         } else if entry.metadata().unwrap().permissions().mode() & 0o111 == 0 {
-            // Programs among templates look at the machine that they run on.
             fs::copy(entry.path(), target).unwrap();
+        } else {
+            // Programs among templates look at the machine that they run on: not here.
+            let text = fs::read_to_string(entry.path()).unwrap();
+            assert!(
+                text.starts_with("#!"),
+                "{} cannot run",
+                entry.path().display()
+            );
         }
     }
 }
