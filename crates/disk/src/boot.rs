@@ -85,7 +85,8 @@ impl Platform {
 
     fn extra_modules(self) -> &'static [&'static str] {
         match self {
-            Self::Bios => &["biosdisk"],
+            // Only machines with BIOS start from the old partition table.
+            Self::Bios => &["biosdisk", "part_msdos"],
             Self::EfiAmd64 => &["fat", "efi_gop", "efi_uga"],
         }
     }

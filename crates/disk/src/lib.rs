@@ -10,6 +10,7 @@ pub mod esp;
 pub mod ext4;
 pub mod gpt;
 pub mod iso;
+pub mod loopdev;
 pub mod mbr;
 pub mod program;
 pub mod root;

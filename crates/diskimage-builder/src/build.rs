@@ -2,6 +2,7 @@
 //!
 //! Runs in the worker: mounts and processes made here are gone when it ends, however it ends.
 
+mod attached;
 mod layering;
 mod tree;
 
@@ -10,17 +11,20 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use self::attached::Attached;
 use self::layering::Stack;
+use crate::block::BlockError;
+use crate::disk_image::DiskError;
 use crate::element::ElementVariables;
 use crate::hooks::{HookError, merge};
 use crate::layers::{LayerError, Layers};
-use crate::output::{self, OutputError};
+use crate::output::{self, OutputError, Outputs};
 use crate::phases::{Part, PhaseError, Runner, tell};
 use crate::place::{self, MountError};
-use crate::plan::{BuildPlan, LayoutSource, PlanError};
+use crate::plan::{BuildPlan, DevicesWanted, LayoutSource, PlanError};
 use crate::settings::{Settings, Surroundings};
 use crate::stage::Workspace;
-use crate::variables::{self, set};
+use crate::variables::{self, get, set};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,32 @@ pub enum BuildError {
     /// An output cannot be made.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// Devices cannot be made.
+    #[error(transparent)]
+    Devices(#[from] BlockError),
+    /// The disk cannot be finished.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Devices are still in use.
+    #[error("cannot take the image's devices down: {text}")]
+    Busy {
+        /// What is in the way.
+        text: String,
+    },
+    /// Only devices of the kernel can make this layout, and there are none.
+    #[error("{reason}, which needs loop devices, and this machine has none")]
+    NoDevices {
+        /// What asks for them.
+        reason: String,
+    },
+    /// A program failed.
+    #[error("cannot {what}")]
+    Program {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong.
+        source: disk::program::ProgramError,
+    },
     /// The plan cannot be carried out.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -68,6 +98,11 @@ impl BuildError {
             | Self::Layers(_)
             | Self::Output(_)
             | Self::Plan(_)
+            | Self::Devices(_)
+            | Self::Disk(_)
+            | Self::Busy { .. }
+            | Self::NoDevices { .. }
+            | Self::Program { .. }
             | Self::EmptyRoot
             | Self::File { .. } => 1,
         }
@@ -79,7 +114,17 @@ impl BuildError {
             Self::Phase(PhaseError::Hook { phase, .. }) => Some(format!(
                 "look at its output above; for a shell at that point: break=after-error or break=before-{phase}, and -x to see more"
             )),
-            Self::Phase(_) | Self::Hooks(_) | Self::Layers(_) | Self::EmptyRoot => None,
+            Self::Phase(_)
+            | Self::Hooks(_)
+            | Self::Layers(_)
+            | Self::Busy { .. }
+            | Self::EmptyRoot => None,
+            Self::Devices(error) => error.hint(),
+            Self::Disk(error) => error.hint(),
+            Self::Program { source, .. } => source.hint(),
+            Self::NoDevices { .. } => {
+                Some("give the container /dev/loop-control and the loop devices".to_owned())
+            }
             Self::Mount(error) => error.hint(),
             Self::Output(error) => error.hint(),
             Self::Plan(error) => error.hint(),
@@ -166,14 +211,21 @@ impl Build<'_> {
         self.root_layer(&mut runner, &layers, &mut stack)?;
         self.extra_data(&mut runner, &mut stack)?;
         self.upper_layers(&runner, &layers, &mut stack)?;
-        self.image_phases(&mut runner, &stack)?;
-        output::write_all(
-            self.settings,
-            self.plan,
-            self.around,
-            self.workspace,
-            &runner.root,
-        )?;
+        let attached = self.image_phases(&mut runner, &stack)?;
+        let tree = runner.root.clone();
+        let outputs = Outputs {
+            settings: self.settings,
+            plan: self.plan,
+            around: self.around,
+            workspace: self.workspace,
+            tree: &tree,
+        };
+        outputs.pack()?;
+        let offline = attached.is_none();
+        if let Some(attached) = attached {
+            self.detach(&tree, attached)?;
+        }
+        outputs.write_disks(offline)?;
         layers.tidy();
         tell("Build completed successfully");
         Ok(())
@@ -224,8 +276,12 @@ impl Build<'_> {
         std::fs::write(&path, text).map_err(file("write", &path))
     }
 
-    /// The phases of the image itself, on a tree of its own.
-    fn image_phases(&self, runner: &mut Runner<'_>, stack: &Stack) -> Result<(), BuildError> {
+    /// The phases of the image itself, on a tree of its own or on devices.
+    fn image_phases(
+        &self,
+        runner: &mut Runner<'_>,
+        stack: &Stack,
+    ) -> Result<Option<Attached>, BuildError> {
         let (upper, work) = (
             self.workspace.build.join("top/tree"),
             self.workspace.build.join("top/work"),
@@ -243,35 +299,96 @@ impl Build<'_> {
         let fstab = built.join("etc/fstab");
         folder(&built.join("etc"))?;
         std::fs::write(&fstab, self.plan.layout.fstab()).map_err(file("write", &fstab))?;
-        place::move_mount(&built, &runner.root)?;
+        let mut attached = None;
+        if let Some(device) = device {
+            place::move_mount(&built, &runner.root)?;
+            set(&mut runner.outside, "IMAGE_BLOCK_DEVICE", device);
+        } else if self.wants_devices()? {
+            attached = Some(self.attach(runner, &built, kib)?);
+        } else {
+            place::move_mount(&built, &runner.root)?;
+            self.name_the_file(runner, kib)?;
+        }
         self.mount_system(runner)?;
-        match device {
-            Some(device) => set(&mut runner.outside, "IMAGE_BLOCK_DEVICE", device),
-            None => {
-                let image = self.workspace.image.join("image0.raw");
-                let raw = File::create(&image).map_err(file("make", &image))?;
-                raw.set_len(kib * 1024).map_err(file("make", &image))?;
-                set(&mut runner.outside, "IMAGE_BLOCK_DEVICE", image.as_os_str());
-                set(
-                    &mut runner.outside,
-                    "IMAGE_BLOCK_DEVICES",
-                    format!(" [image0]={}", image.display()),
-                );
-            }
+        if let Some(attached) = &attached {
+            self.show_devices(runner, attached)?;
         }
         runner.phase("pre-finalise", false, Part::All)?;
+        let path = get(&runner.outside, "PATH").unwrap_or_default().to_owned();
+        if let Some(before) = attached
+            .as_ref()
+            .and_then(|it| self.finalise_path(runner, it))
+        {
+            set(&mut runner.outside, "PATH", before);
+        }
         runner.phase("finalise", true, Part::All)?;
+        set(&mut runner.outside, "PATH", path);
         set(&mut runner.outside, "TARGET_ROOT", runner.root.as_os_str());
         runner.phase("cleanup", false, Part::All)?;
         self.keep_packages(&runner.root);
-        let points: BTreeSet<PathBuf> = place::mount_points_below(&runner.root)
-            .into_iter()
-            .collect();
-        for point in points.iter().filter(|point| **point != runner.root) {
+        self.unmount_below(&runner.root);
+        tree::restore_resolver(&runner.root)?;
+        tree::strip(&runner.root)?;
+        if attached.is_some() {
+            self.fill_esp(&runner.root)?;
+        }
+        Ok(attached)
+    }
+
+    /// Unmounts what is mounted in the tree, but for the file systems of the image.
+    fn unmount_below(&self, root: &Path) {
+        let own: BTreeSet<PathBuf> = match &self.plan.devices {
+            Some(_) => self
+                .plan
+                .layout
+                .mount_points()
+                .into_iter()
+                .map(|point| root.join(point.trim_start_matches('/')))
+                .collect(),
+            None => BTreeSet::from([root.to_owned()]),
+        };
+        let points: BTreeSet<PathBuf> = place::mount_points_below(root).into_iter().collect();
+        for point in points.difference(&own) {
             place::unmount_all(point);
         }
-        tree::restore_resolver(&runner.root)?;
-        tree::strip(&runner.root)
+    }
+
+    /// Whether the last phases run on devices: where the machine has some.
+    fn wants_devices(&self) -> Result<bool, BuildError> {
+        let Some(wanted) = &self.plan.devices else {
+            return Ok(false);
+        };
+        let there = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/loop-control")
+            .is_ok();
+        match wanted {
+            DevicesWanted::Layout(reason) if !there => Err(BuildError::NoDevices {
+                reason: reason.clone(),
+            }),
+            DevicesWanted::Hooks(reason) if !there => {
+                tell(&format!(
+                    "No loop devices here, though {reason}; the disk is made offline"
+                ));
+                Ok(false)
+            }
+            DevicesWanted::Layout(reason) | DevicesWanted::Hooks(reason) => {
+                tell(&format!("The image gets devices: {reason}"));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Without devices hooks are told the file that will be the disk.
+    fn name_the_file(&self, runner: &mut Runner<'_>, kib: u64) -> Result<(), BuildError> {
+        let image = self.workspace.image.join("image0.raw");
+        let raw = File::create(&image).map_err(file("make", &image))?;
+        raw.set_len(kib * 1024).map_err(file("make", &image))?;
+        set(&mut runner.outside, "IMAGE_BLOCK_DEVICE", image.as_os_str());
+        let devices = format!(" [image0]={}", image.display());
+        set(&mut runner.outside, "IMAGE_BLOCK_DEVICES", devices);
+        Ok(())
     }
 
     /// Runs block-device.d; a line `IMAGE_BLOCK_DEVICE=` on its output names a device made by a hook.

@@ -10,6 +10,7 @@ use std::process::Command;
 use disk::boot::{self, BootError, Platform};
 use disk::ext4::Ext4;
 use disk::gpt::{self, Gpt, GptError, Partition};
+use disk::mbr::{Mbr, MbrError, Wanted};
 use disk::program::{ProgramError, run};
 use uuid::Uuid;
 
@@ -30,6 +31,12 @@ pub enum DiskError {
     Table {
         /// What went wrong.
         source: GptError,
+    },
+    /// The partition table of the old kind cannot be written.
+    #[error("cannot write the partition table")]
+    OldTable {
+        /// What went wrong.
+        source: MbrError,
     },
     /// A file system cannot be made.
     #[error("cannot make the file system of {mount_point}")]
@@ -79,6 +86,7 @@ impl DiskError {
             Self::Boot { source: BootError::Make { source } } => source.hint(),
             Self::Kind { .. } => Some("set FS_TYPE=ext4".to_owned()),
             Self::Table { .. }
+            | Self::OldTable { .. }
             | Self::Layout(_)
             | Self::Boot { .. }
             | Self::Mount(_)
@@ -144,6 +152,84 @@ pub fn make(
     }
 }
 
+/// The options of the program that makes the file system of root.
+pub fn root_options(settings: &Settings, kind: &str) -> String {
+    let mut options = Vec::new();
+    if kind == "ext4" {
+        options.push(format!("-i 4096 -J size={}", settings.journal_mib));
+    }
+    let resize = settings
+        .exported
+        .iter()
+        .find(|(name, _)| name == "MAX_ONLINE_RESIZE");
+    options.extend(resize.map(|(_, blocks)| format!("-E resize={blocks}")));
+    options.push(settings.mkfs_options.clone());
+    options.join(" ").trim().to_owned()
+}
+
+/// Puts GRUB for UEFI at `target`.
+pub fn efi_program(
+    plan: &BuildPlan,
+    workspace: &Workspace,
+    target: &Path,
+) -> Result<(), DiskError> {
+    let label = plan
+        .layout
+        .root()
+        .and_then(|fs| fs.label.as_deref())
+        .unwrap_or_default();
+    let image = boot::make_image(Platform::EfiAmd64, label, &workspace.image)
+        .map_err(|source| DiskError::Boot { source })?;
+    std::fs::copy(&image, target)
+        .map(drop)
+        .map_err(|source| DiskError::File {
+            path: target.to_owned(),
+            source,
+        })
+}
+
+/// What a disk that was made on devices lacks when these are gone: GRUB for BIOS, if it is ours to install.
+pub fn finish_attached(
+    settings: &Settings,
+    plan: &BuildPlan,
+    workspace: &Workspace,
+    raw: &Path,
+) -> Result<(), DiskError> {
+    if !plan.boot_loader || settings.arch != "amd64" {
+        return Ok(());
+    }
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(raw)
+        .map_err(|source| DiskError::File {
+            path: raw.to_owned(),
+            source,
+        })?;
+    let place = match plan.layout.table.as_ref().map(|table| table.kind) {
+        None => return Ok(()),
+        Some(TableKind::Mbr) => Some(mbr_gap()),
+        Some(TableKind::Gpt) => {
+            let table = Gpt::read(&disk).map_err(|source| DiskError::Table { source })?;
+            let bios = table
+                .numbered()
+                .find(|(_, part)| part.kind == gpt::kind::BIOS_BOOT);
+            bios.map(|(_, partition)| partition.clone())
+        }
+    };
+    let Some(place) = place else { return Ok(()) };
+    let failed = |source| DiskError::Boot { source };
+    let label = plan
+        .layout
+        .root()
+        .and_then(|fs| fs.label.as_deref())
+        .unwrap_or_default();
+    let image = boot::make_image(Platform::Bios, label, &workspace.image).map_err(failed)?;
+    boot::embed(&disk, &place, &image).map_err(failed)?;
+    tell("GRUB for BIOS is in place");
+    Ok(())
+}
+
 struct Maker<'a> {
     settings: &'a Settings,
     around: &'a Surroundings,
@@ -166,6 +252,9 @@ impl Maker<'_> {
         let Some(spec) = &self.layout.table else {
             return Ok(None);
         };
+        if spec.kind == TableKind::Mbr {
+            return self.partition_mbr(disk, size, &spec.partitions).map(Some);
+        }
         let failed = |source| DiskError::Table { source };
         let mut table = Gpt::new(self.identity("disk"), size / gpt::SECTOR);
         for (number, partition) in spec.partitions.iter().enumerate() {
@@ -180,16 +269,53 @@ impl Maker<'_> {
                 .append(kind, self.identity(&partition.name), &partition.name, bytes)
                 .map_err(failed)?;
         }
-        match spec.kind {
-            TableKind::Gpt => table.write(disk).map_err(failed)?,
-            TableKind::Mbr => {
-                write_mbr(disk, &table, &spec.partitions).map_err(|source| DiskError::File {
-                    path: self.raw.to_owned(),
-                    source,
-                })?
-            }
-        }
+        table.write(disk).map_err(failed)?;
         Ok(Some(table))
+    }
+
+    /// Writes the old kind of table. Gives the places of its partitions in the form of the new kind.
+    fn partition_mbr(
+        &self,
+        disk: &File,
+        size: u64,
+        specs: &[PartitionSpec],
+    ) -> Result<Gpt, DiskError> {
+        let failed = |source| DiskError::OldTable { source };
+        let id = self.identity("disk");
+        let sectors = size / gpt::SECTOR;
+        let mut table = Mbr::new(id.as_fields().0, sectors, gpt::ALIGNMENT);
+        let mut places = Gpt::new(id, sectors);
+        for spec in specs {
+            let bytes = match spec.size {
+                Size::Bytes(bytes) => bytes,
+                Size::Share(share) => {
+                    table.free() / 1_000_000 * share + table.free() % 1_000_000 * share / 1_000_000
+                }
+            };
+            let kind = spec.kind.trim_start_matches("0x");
+            let wanted = Wanted {
+                name: &spec.name,
+                bytes,
+                kind: u8::from_str_radix(kind, 16).unwrap_or(0x83),
+                primary: spec.primary,
+                boot: spec.boot,
+            };
+            table.append(&wanted).map_err(failed)?;
+            let entry = table
+                .entries
+                .last()
+                .map_or((0, 0), |entry| (entry.first, entry.sectors));
+            places.partitions.push(Some(Partition {
+                kind: gpt::kind::LINUX,
+                id: self.identity(&spec.name),
+                name: spec.name.clone(),
+                first: entry.0,
+                last: entry.0 + entry.1 - 1,
+                attributes: 0,
+            }));
+        }
+        table.write(disk).map_err(failed)?;
+        Ok(places)
     }
 
     /// The type of a partition; root gets the one by which it is known.
@@ -225,7 +351,7 @@ impl Maker<'_> {
             "Making file system {kind} with label {label} for {point}"
         ));
         match kind.as_str() {
-            "ext2" | "ext3" | "ext4" => {
+            "ext4" => {
                 let wanted = Ext4 {
                     label,
                     uuid: Some(self.identity(&fs.name)),
@@ -234,7 +360,7 @@ impl Maker<'_> {
                 let size = room.size / 4096 * 4096;
                 disk::ext4::make(&source, self.raw, room.offset, size, &wanted).map_err(failed)
             }
-            "vfat" => disk::esp::make(self.raw, room.offset, room.size, &[]).map_err(failed),
+            "vfat" => self.fat(&label, &source, room).map_err(failed),
             "btrfs" => self.btrfs(fs, &source, room).map_err(failed),
             _ => Err(DiskError::Kind {
                 kind,
@@ -245,23 +371,17 @@ impl Maker<'_> {
 
     fn options(&self, fs: &FileSystem, kind: &str) -> Vec<String> {
         let mut options = Vec::new();
-        let mut add = |text: &str| options.extend(text.split_whitespace().map(str::to_owned));
         if fs.name == "mkfs_root" {
-            if kind == "ext4" {
-                add(&format!("-i 4096 -J size={}", self.settings.journal_mib));
-            }
-            if let Some(blocks) = self
-                .settings
-                .exported
-                .iter()
-                .find(|(name, _)| name == "MAX_ONLINE_RESIZE")
-            {
-                add(&format!("-E resize={}", blocks.1));
-            }
-            add(&self.settings.mkfs_options);
+            let root = root_options(self.settings, kind);
+            options.extend(root.split_whitespace().map(str::to_owned));
         }
         options.extend(fs.options.iter().cloned());
         options
+    }
+
+    fn fat(&self, label: &str, source: &Path, room: &Room) -> Result<(), ProgramError> {
+        disk::esp::make(self.raw, room.offset, room.size, label, &[])?;
+        disk::esp::add_tree(self.raw, room.offset, source)
     }
 
     fn btrfs(&self, fs: &FileSystem, source: &Path, room: &Room) -> Result<(), ProgramError> {
@@ -362,7 +482,7 @@ impl Maker<'_> {
                 path: "EFI/BOOT/BOOTX64.EFI",
                 source: &image,
             }];
-            disk::esp::make(self.raw, esp.offset(), esp.size(), &files)
+            disk::esp::add(self.raw, esp.offset(), &files)
                 .map_err(|source| failed(BootError::Make { source }))?;
             tell("GRUB for UEFI is in place");
         }
@@ -390,31 +510,4 @@ fn share_of(table: &Gpt, share: u64) -> u64 {
         .unwrap_or(gpt::ALIGNMENT);
     let left = table.last_usable().saturating_sub(used);
     left / 1_000_000 * share * gpt::SECTOR / MIB * MIB
-}
-
-/// Writes the old kind of table; the partitions are those of `table`.
-fn write_mbr(disk: &File, table: &Gpt, specs: &[PartitionSpec]) -> io::Result<()> {
-    if specs.len() > 4 {
-        return Err(io::Error::other(
-            "an MBR made offline has four partitions at most",
-        ));
-    }
-    let mut record = [0_u8; 72];
-    record[..4].copy_from_slice(&table.id.as_bytes()[..4]);
-    for ((_, partition), (number, spec)) in table.numbered().zip(specs.iter().enumerate()) {
-        let entry = &mut record[6 + number * 16..22 + number * 16];
-        entry[0] = if spec.boot { 0x80 } else { 0 };
-        let kind = spec.kind.trim_start_matches("0x");
-        entry[4] = u8::from_str_radix(kind, 16).unwrap_or(0x83);
-        for at in [1, 5] {
-            entry[at..at + 3].copy_from_slice(&[0xfe, 0xff, 0xff]);
-        }
-        let start = u32::try_from(partition.first).map_err(io::Error::other)?;
-        let length =
-            u32::try_from(partition.last + 1 - partition.first).map_err(io::Error::other)?;
-        entry[8..12].copy_from_slice(&start.to_le_bytes());
-        entry[12..16].copy_from_slice(&length.to_le_bytes());
-    }
-    record[70..].copy_from_slice(&[0x55, 0xaa]);
-    disk.write_all_at(&record, 440)
 }

@@ -1,7 +1,7 @@
 //! Where file systems lie in an image: diskimage-builder's block device YAML, read and checked.
 //!
-//! One image with or without a partition table, and file systems on it, is what is made offline. What
-//! needs the kernel (LVM, several disks, RAID) is refused by name before anything runs.
+//! One image with or without a partition table, and file systems on it, is what is made offline. What needs the
+//! kernel's help (LVM, several disks, xfs, swap) says so: [`Layout::needs_kernel`].
 
 use std::collections::BTreeSet;
 
@@ -53,6 +53,10 @@ pub struct Layout {
     pub table: Option<Table>,
     /// The file systems, in the order given.
     pub file_systems: Vec<FileSystem>,
+    /// What there is beside one disk with partitions.
+    pub special: Option<&'static str>,
+    /// Bytes of a sector, if the configuration tells them.
+    pub sector: Option<u64>,
 }
 
 /// Kinds of partition tables.
@@ -93,6 +97,8 @@ pub struct PartitionSpec {
     pub kind: String,
     /// Whether the machine starts from it (MBR).
     pub boot: bool,
+    /// Whether it stands in the table itself (MBR).
+    pub primary: bool,
 }
 
 /// A file system to be.
@@ -182,15 +188,24 @@ impl Layout {
             .filter(|item| item.plugin == "local_loop")
             .map(|item| item.name.as_str())
             .collect();
-        if disks != ["image0"] {
-            return Err(shape("exactly one local_loop named image0 is supported"));
+        if !disks.contains(&"image0") {
+            return Err(shape("a local_loop named image0 is missing"));
         }
-        if items.iter().any(|item| item.plugin == "lvm") {
-            return Err(LayoutError::Plugin {
-                plugin: "lvm".to_owned(),
-            });
-        }
-        let mut tables = items.iter().filter(|item| item.plugin == "partitioning");
+        let special = if items.iter().any(|item| item.plugin == "lvm") {
+            Some("LVM")
+        } else if disks.len() > 1 {
+            Some("more than one disk")
+        } else {
+            None
+        };
+        let sector = items
+            .iter()
+            .filter(|item| item.name == "image0")
+            .find_map(|item| item.node.get("block_size").and_then(text_of)?.parse().ok());
+        let mut tables = items.iter().filter(|item| {
+            item.plugin == "partitioning"
+                && (special.is_none() || item.base.as_deref() == Some("image0"))
+        });
         let table = tables.next().map(|item| table(item.node)).transpose()?;
         let partitions: Vec<&str> = table
             .iter()
@@ -202,7 +217,7 @@ impl Layout {
             let base = item.base.as_deref().unwrap_or_default();
             let partition = match base {
                 "image0" => None,
-                base if partitions.contains(&base) => Some(base.to_owned()),
+                base if partitions.contains(&base) || special.is_some() => Some(base.to_owned()),
                 base => {
                     return Err(shape(format!(
                         "`{}` has an unknown base `{base}`",
@@ -226,7 +241,39 @@ impl Layout {
         Ok(Self {
             table,
             file_systems,
+            special,
+            sector,
         })
+    }
+
+    /// What of it can only be made with the kernel's help. The layout must be complete.
+    pub fn needs_kernel(&self, sector: Option<u64>) -> Option<String> {
+        let offline = ["ext4", "vfat", "btrfs"];
+        let kind = |fs: &FileSystem| {
+            fs.kind
+                .clone()
+                .filter(|kind| !offline.contains(&kind.as_str()))
+        };
+        match (self.special, sector.or(self.sector)) {
+            (Some(what), _) => Some(format!("the layout has {what}")),
+            (None, Some(bytes)) if bytes != 512 => Some(format!("sectors have {bytes} bytes")),
+            (None, _) => self
+                .file_systems
+                .iter()
+                .find_map(kind)
+                .map(|kind| format!("the layout has {kind}")),
+        }
+    }
+
+    /// A file system beside root that hooks expect to find mounted.
+    pub fn separate(&self) -> Option<&str> {
+        let mounted = self
+            .file_systems
+            .iter()
+            .filter(|fs| fs.kind.as_deref() != Some("vfat"));
+        mounted
+            .filter_map(|fs| fs.mount_point.as_deref())
+            .find(|point| point.starts_with('/') && *point != "/")
     }
 
     /// The root file system.
@@ -445,6 +492,7 @@ fn table(node: &Node) -> Result<Table, LayoutError> {
             size,
             kind,
             boot: flags.contains(&"boot"),
+            primary: flags.contains(&"primary"),
         });
     }
     Ok(Table { kind, partitions })
@@ -566,6 +614,6 @@ mod tests {
         assert!(error("- nosuch: {}").contains("nosuch"));
         assert!(error("- text").contains("not a dict"));
         assert!(error("- {local_loop: {name: a}, mkfs: {}}").contains("single"));
-        assert!(error("- local_loop: {name: image0}\n- lvm: {name: l}").contains("lvm"));
+        assert!(error("- local_loop: {name: disk}").contains("image0"));
     }
 }

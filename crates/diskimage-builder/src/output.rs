@@ -83,37 +83,64 @@ pub fn partitions_kib(layout: &Layout) -> u64 {
     fixed.sum::<u64>() + TABLE_KIB
 }
 
-/// Writes all outputs of the plan.
-pub fn write_all(
-    settings: &Settings,
-    plan: &BuildPlan,
-    around: &Surroundings,
-    workspace: &Workspace,
-    tree: &Path,
-) -> Result<(), OutputError> {
-    let writer = Writer {
-        settings,
-        around,
-        workspace,
-        tree,
-    };
-    let (from_tree, from_disk): (Vec<_>, Vec<_>) = plan
-        .outputs
-        .iter()
-        .partition(|(kind, _)| Settings::is_tree_type(kind));
-    for (kind, name) in from_tree {
-        writer.pack_tree(kind, name)?;
+/// What all outputs are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// Settings of the build.
+    pub settings: &'a Settings,
+    /// Its plan.
+    pub plan: &'a BuildPlan,
+    /// What is around.
+    pub around: &'a Surroundings,
+    /// Its folders.
+    pub workspace: &'a Workspace,
+    /// The tree of the image.
+    pub tree: &'a Path,
+}
+
+impl<'a> Outputs<'a> {
+    fn writer(&self) -> Writer<'a> {
+        Writer {
+            settings: self.settings,
+            around: self.around,
+            workspace: self.workspace,
+            tree: self.tree,
+        }
     }
-    if from_disk.is_empty() {
-        return Ok(());
+
+    fn of(&self, tree: bool) -> impl Iterator<Item = &'a (String, String)> {
+        let outputs = self.plan.outputs.iter();
+        outputs.filter(move |(kind, _)| Settings::is_tree_type(kind) == tree)
     }
-    let raw = workspace.image.join("image0.raw");
-    disk_image::make(settings, plan, around, workspace, tree, &raw)
-        .map_err(|source| OutputError::Disk { source })?;
-    for (kind, name) in from_disk {
-        writer.write_disk(kind, name, &raw)?;
+
+    /// Writes what is packed from the tree.
+    pub fn pack(&self) -> Result<(), OutputError> {
+        let writer = self.writer();
+        self.of(true)
+            .try_for_each(|(kind, name)| writer.pack_tree(kind, name))
     }
-    Ok(())
+
+    /// Writes what is a disk. Makes the disk first, if that is `wanted`.
+    pub fn write_disks(&self, wanted: bool) -> Result<(), OutputError> {
+        if self.of(false).next().is_none() {
+            return Ok(());
+        }
+        let raw = self.workspace.image.join("image0.raw");
+        if wanted {
+            let Self {
+                settings,
+                plan,
+                around,
+                workspace,
+                tree,
+            } = *self;
+            disk_image::make(settings, plan, around, workspace, tree, &raw)
+                .map_err(|source| OutputError::Disk { source })?;
+        }
+        let writer = self.writer();
+        self.of(false)
+            .try_for_each(|(kind, name)| writer.write_disk(kind, name, &raw))
+    }
 }
 
 struct Writer<'a> {

@@ -99,8 +99,28 @@ pub struct BuildPlan {
     pub packages: Vec<String>,
     /// Types and file names of the outputs.
     pub outputs: Vec<(String, String)>,
-    /// Whether the boot loader is put into the image.
+    /// Whether the boot loader is put into the image by us.
     pub boot_loader: bool,
+    /// Why the last phases run on real devices, if they do.
+    pub devices: Option<DevicesWanted>,
+}
+
+/// Why the last phases of an image run on real devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DevicesWanted {
+    /// The layout cannot be made otherwise.
+    Layout(String),
+    /// Hooks expect them.
+    Hooks(String),
+}
+
+impl DevicesWanted {
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Layout(text) | Self::Hooks(text) => text,
+        }
+    }
 }
 
 impl BuildPlan {
@@ -111,6 +131,25 @@ impl BuildPlan {
         let mut layout = Layout::parse(&layout_text)?;
         layout.complete(&settings.fs_type, &settings.default_root_label());
         let has = |name: &str| elements.iter().any(|element| element.name == name);
+        let phases = phases(&elements)?;
+        let asks = asks_for_devices(&phases, &elements)?;
+        let devices = match (
+            layout.needs_kernel(settings.sector),
+            &asks,
+            layout.separate(),
+        ) {
+            (Some(reason), ..) => Some(DevicesWanted::Layout(reason)),
+            (None, Some(hook), _) => {
+                let text = format!("{} of element `{}` asks for them", hook.name, hook.element);
+                Some(DevicesWanted::Hooks(text))
+            }
+            (None, None, Some(point)) => {
+                let text = format!("{point} is a file system of its own");
+                Some(DevicesWanted::Hooks(text))
+            }
+            (None, None, None) => None,
+        };
+        let installs_itself = asks.is_some_and(|hook| hook.element == "bootloader");
         let skip_disk = settings.ramdisk || has("no-final-image");
         let outputs = settings
             .types
@@ -119,11 +158,12 @@ impl BuildPlan {
             .map(|kind| (kind.clone(), output_name(&settings.image_name, kind)))
             .collect();
         Ok(Self {
-            phases: phases(&elements)?,
+            phases,
+            devices,
             arch: settings.arch.clone(),
             packages: settings.packages.clone(),
             outputs,
-            boot_loader: has("bootloader"),
+            boot_loader: has("bootloader") && !installs_itself,
             elements,
             layout,
             layout_source,
@@ -249,6 +289,36 @@ fn phases(elements: &[Element]) -> Result<Vec<PlannedPhase>, PlanError> {
     Ok(phases)
 }
 
+/// The first hook of the image's last phases that speaks of devices; one of the boot loader goes before.
+fn asks_for_devices(
+    phases: &[PlannedPhase],
+    elements: &[Element],
+) -> Result<Option<PlannedHook>, PlanError> {
+    let mut first: Option<PlannedHook> = None;
+    let last = ["pre-finalise", "finalise", "cleanup"];
+    for phase in phases.iter().filter(|phase| last.contains(&phase.name)) {
+        for hook in &phase.hooks {
+            let Some(element) = elements.iter().find(|element| element.name == hook.element) else {
+                continue;
+            };
+            let path = element
+                .path
+                .join(format!("{}.d", phase.name))
+                .join(&hook.name);
+            let text = std::fs::read(&path).map_err(|source| PlanError::Read { path, source })?;
+            let wanted = b"IMAGE_BLOCK_DEVICE";
+            let asks = text.windows(wanted.len()).any(|part| part == wanted);
+            if asks && (first.is_none() || hook.element == "bootloader") {
+                first = Some(PlannedHook {
+                    name: format!("{}.d/{}", phase.name, hook.name),
+                    element: hook.element.clone(),
+                });
+            }
+        }
+    }
+    Ok(first)
+}
+
 fn find_layout(
     settings: &Settings,
     elements: &[Element],
@@ -353,6 +423,10 @@ impl fmt::Display for BuildPlan {
             "boot loader: {}",
             if self.boot_loader { "yes" } else { "no" }
         )?;
+        match &self.devices {
+            Some(wanted) => writeln!(f, "devices: yes, {}", wanted.reason())?,
+            None => writeln!(f, "devices: no")?,
+        }
         writeln!(f, "outputs:")?;
         self.outputs
             .iter()

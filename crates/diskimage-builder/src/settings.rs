@@ -139,6 +139,8 @@ pub struct Settings {
     pub mkfs_options: String,
     /// Options for `qemu-img convert -o`.
     pub qemu_img_options: String,
+    /// Bytes of a sector, if the user tells them (`DIB_BLOCK_SIZE`).
+    pub sector: Option<u64>,
     /// Label of the root file system, if given.
     pub root_label: Option<String>,
     /// Type of the root file system.
@@ -250,6 +252,11 @@ impl Settings {
             ),
             use_tmpfs: !no_tmpfs && enough,
             mkfs_options: of("mkfs-options", "MKFS_OPTS").unwrap_or_default(),
+            sector: around
+                .variable("DIB_BLOCK_SIZE")
+                .map(|value| number(value, "DIB_BLOCK_SIZE"))
+                .transpose()?
+                .map(|bytes| bytes as u64),
             qemu_img_options: of("qemu-img-options", "QEMU_IMG_OPTIONS").unwrap_or_default(),
             root_label: of("root-label", "ROOT_LABEL"),
             fs_type,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// Programs that hooks in the tiny root call.
 const PROGRAMS: &[&str] = &["bash", "env", "cat", "mkdir", "sleep", "mount", "touch"];
 
+mod devices;
+
 struct Site {
     top: tempfile::TempDir,
 }
@@ -372,6 +374,7 @@ layer image (each time):
 file systems:
   / ext4 label cloudimg-rootfs on the whole image
 boot loader: no
+devices: no
 outputs:
   raw one.raw
   qcow2 one.qcow2

@@ -236,9 +236,10 @@ impl Session {
             images: self.path("image-dir")?,
             mounts: self.path("mount-base")?,
             bytes: bytes.map(|text| graph::absolute(&text)).transpose()?,
+            private: false,
         };
-        let state = device::create(&nodes, &places)?;
-        state.write(&self.state_file())?;
+        let made = device::create(&nodes, &places)?;
+        made.state.write(&self.state_file())?;
         Ok(ExitCode::SUCCESS)
     }
 

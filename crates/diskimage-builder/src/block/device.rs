@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use disk::gpt::{self, Gpt};
+use disk::loopdev::LoopDevice;
 use disk::mbr::{Mbr, Wanted};
 use uuid::Uuid;
 
@@ -32,22 +34,43 @@ pub struct Places {
     pub mounts: PathBuf,
     /// Bytes of an image whose configuration tells no size.
     pub bytes: Option<u64>,
+    /// Everything is for this process only: devices go with it, and what the kernel cannot mount has a folder in memory
+    /// instead.
+    pub private: bool,
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The steps.
+    pub state: State,
+    /// Folders in memory that stand for file systems which the kernel cannot mount, with the devices of these.
+    pub stand_ins: Vec<(PathBuf, String)>,
+    /// Keeps devices that are for this process only.
+    held: Vec<LoopDevice>,
+}
+
+impl Made {
+    /// Writes out what the kernel holds back of the disks, and lets them go.
+    pub fn release(self) -> io::Result<()> {
+        self.held.iter().try_for_each(LoopDevice::sync)
+    }
 }
 
 /// Makes all `nodes`. After a failure nothing of them is left.
-pub fn create(nodes: &[Node], places: &Places) -> Result<State, BlockError> {
+pub fn create(nodes: &[Node], places: &Places) -> Result<Made, BlockError> {
     let mut maker = Maker {
         places,
-        state: State::default(),
+        made: Made::default(),
     };
     for node in nodes {
         if let Err(error) = maker.node(node) {
-            take_down(&maker.state, &mut |_| {});
-            remove_images(&maker.state);
+            take_down(&maker.made.state, &mut |_| {});
+            remove_images(&maker.made.state);
             return Err(error);
         }
     }
-    Ok(maker.state)
+    Ok(maker.made)
 }
 
 /// Unmounts, closes and detaches everything, in reverse order. What fails is told to `tell`, and the rest goes on.
@@ -101,7 +124,7 @@ pub fn remove_images(state: &State) {
 
 struct Maker<'a> {
     places: &'a Places,
-    state: State,
+    made: Made,
 }
 
 impl Maker<'_> {
@@ -119,7 +142,7 @@ impl Maker<'_> {
                 dump,
                 pass,
             } => {
-                let swap = self.state.steps.iter().any(|step| {
+                let swap = self.made.state.steps.iter().any(|step| {
                     matches!(step, Step::Mount { name, kind, .. } if name == base && kind == "swap")
                 });
                 let columns = if swap {
@@ -127,7 +150,7 @@ impl Maker<'_> {
                 } else {
                     format!("{options} {dump} {pass}")
                 };
-                self.state.steps.push(Step::Fstab {
+                self.made.state.steps.push(Step::Fstab {
                     base: base.clone(),
                     columns,
                 });
@@ -137,7 +160,8 @@ impl Maker<'_> {
     }
 
     fn device(&self, of: &str) -> Result<String, BlockError> {
-        self.state
+        self.made
+            .state
             .device(of)
             .map(str::to_owned)
             .ok_or_else(|| wrong(format!("the base `{of}` is no device")))
@@ -153,17 +177,26 @@ impl Maker<'_> {
         let bytes = bytes.filter(|bytes| *bytes > 0);
         let bytes = bytes.ok_or_else(|| wrong(format!("`{name}` has no size")))?;
         let raw = File::create(&image).map_err(file("make", &image))?;
-        let at = self.state.steps.len();
-        self.state.steps.push(Step::Disk {
+        let at = self.made.state.steps.len();
+        self.made.state.steps.push(Step::Disk {
             name: name.to_owned(),
             image: image.clone(),
             device: None,
         });
         raw.set_len(bytes).map_err(file("make", &image))?;
-        let (path, sector) = (image.display().to_string(), disk.sector.to_string());
-        let arguments = ["--sector-size", &sector, "--show", "-f", &path];
-        let device = run("make a loop device", "losetup", &arguments)?;
-        if let Some(Step::Disk { device: place, .. }) = self.state.steps.get_mut(at) {
+        let device = if self.places.private {
+            let sector = u32::try_from(disk.sector).unwrap_or(u32::MAX);
+            let held = LoopDevice::attach(&image, sector)
+                .map_err(file("make a loop device of", &image))?;
+            let device = held.path().display().to_string();
+            self.made.held.push(held);
+            device
+        } else {
+            let (path, sector) = (image.display().to_string(), disk.sector.to_string());
+            let arguments = ["--sector-size", &sector, "--show", "-f", &path];
+            run("make a loop device", "losetup", &arguments)?
+        };
+        if let Some(Step::Disk { device: place, .. }) = self.made.state.steps.get_mut(at) {
             *place = Some(device);
         }
         Ok(())
@@ -171,7 +204,7 @@ impl Maker<'_> {
 
     fn table(&mut self, table: &Table) -> Result<(), BlockError> {
         let device = self.device(&table.base)?;
-        let image = self.state.image(&table.base).map(Path::to_owned);
+        let image = self.made.state.image(&table.base).map(Path::to_owned);
         let image = image.ok_or_else(|| wrong(format!("`{}` is no disk", table.base)))?;
         let raw = File::options()
             .read(true)
@@ -185,7 +218,7 @@ impl Maker<'_> {
         };
         for (partition, place) in table.partitions.iter().zip(places) {
             let node = format!("{device}p{}", place.number);
-            self.state.steps.push(Step::Partition {
+            self.made.state.steps.push(Step::Partition {
                 name: partition.name.clone(),
                 disk: device.clone(),
                 number: place.number,
@@ -214,14 +247,17 @@ impl Maker<'_> {
             arguments.extend(of_group.map(|(_, device)| device.as_str()));
             arguments.extend(texts(options));
             run("make a volume group", "vgcreate", &arguments)?;
-            self.state.steps.push(Step::Group { name: name.clone() });
+            self.made
+                .state
+                .steps
+                .push(Step::Group { name: name.clone() });
         }
         for volume in &volumes.logical {
             let mut arguments = vec!["--name", volume.name.as_str()];
             arguments.extend(texts(&volume.arguments));
             arguments.push(&volume.group);
             run("make a logical volume", "lvcreate", &arguments)?;
-            self.state.steps.push(Step::Logical {
+            self.made.state.steps.push(Step::Logical {
                 name: volume.name.clone(),
                 group: volume.group.clone(),
                 device: format!("/dev/{}/{}", volume.group, volume.name),
@@ -252,7 +288,7 @@ impl Maker<'_> {
         arguments.push(&device);
         let program = if kind == "swap" { "mkswap" } else { "mkfs" };
         run(&format!("make the file system {name}"), program, &arguments)?;
-        self.state.steps.push(Step::FileSystem {
+        self.made.state.steps.push(Step::FileSystem {
             name: name.to_owned(),
             kind: system.kind.clone(),
             label: system.label.clone(),
@@ -263,7 +299,7 @@ impl Maker<'_> {
     }
 
     fn mount(&mut self, name: &str, base: &str, point: &str) -> Result<(), BlockError> {
-        let system = self.state.file_system(base);
+        let system = self.made.state.file_system(base);
         let (kind, _, device) = system
             .ok_or_else(|| wrong(format!("the base `{base}` of a mount is no file system")))?;
         let (kind, device) = (kind.to_owned(), device.to_owned());
@@ -274,10 +310,15 @@ impl Maker<'_> {
             let path = self.places.mounts.join(point.trim_start_matches('/'));
             let text = path.display().to_string();
             run("make a mount point", "mkdir", &["-p", &text])?;
-            run(&format!("mount {name}"), "mount", &[&device, &text])?;
+            if self.places.private && kind == "vfat" && !is_mountable(&kind) {
+                crate::place::tmpfs(&path, "mode=755").map_err(|error| wrong(error.to_string()))?;
+                self.made.stand_ins.push((path.clone(), device));
+            } else {
+                run(&format!("mount {name}"), "mount", &[&device, &text])?;
+            }
             step.1 = Some(path);
         }
-        self.state.steps.push(Step::Mount {
+        self.made.state.steps.push(Step::Mount {
             name: name.to_owned(),
             base: base.to_owned(),
             point: step.0,
@@ -509,10 +550,15 @@ fn patiently(mut attempt: impl FnMut() -> Result<(), BlockError>) -> Result<(), 
     result
 }
 
-/// Whether an image of this kind can be mounted here.
-pub fn is_mountable(kind: &str) -> io::Result<bool> {
-    let known = std::fs::read_to_string("/proc/filesystems")?;
-    Ok(known
-        .lines()
-        .any(|line| line.trim_start_matches("nodev").trim() == kind))
+/// Whether the kernel can mount a file system of this type, as far as it tells; modules are loaded by `mount`.
+fn is_mountable(kind: &str) -> bool {
+    let known = |text: &str| {
+        text.lines()
+            .any(|line| line.trim_start_matches("nodev").trim() == kind)
+    };
+    std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| known(&text))
+        || Command::new("modprobe")
+            .args(["-q", kind])
+            .status()
+            .is_ok_and(|status| status.success())
 }
