@@ -5,6 +5,7 @@
 //! write where is in the value.
 
 use crate::ApplyError;
+use crate::check;
 use crate::file_set::{Action, Content, FileChange, FileSet};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::ffi::OsString;
@@ -16,8 +17,15 @@ use std::path::{Path, PathBuf};
 /// Puts the set on disk. Anything but success leaves the files as they were.
 pub fn apply(set: &FileSet) -> Result<(), ApplyError> {
     let mut work = Work::default();
-    let result = work.prepare(set).and_then(|()| work.exchange());
-    match result {
+    let prepared = work.prepare(set);
+    if prepared.is_ok()
+        && let Err(refused) = work.check(set)
+    {
+        // Only files beside their targets were made, and what cannot be removed of them is found by the next run.
+        let _ = work.undo();
+        return Err(refused);
+    }
+    match prepared.and_then(|()| work.exchange()) {
         Ok(()) => {
             work.tidy();
             Ok(())
@@ -110,6 +118,25 @@ impl Work {
             beside,
             step,
         });
+        Ok(())
+    }
+
+    /// Lets each new file be looked at by the command of its control file, before any of them is in its place.
+    fn check(&self, set: &FileSet) -> Result<(), ApplyError> {
+        for file in set.changed() {
+            let prepared = self.files.iter().find(|each| each.target == file.path);
+            if let (Some(command), Some(prepared)) = (&file.validate, prepared)
+                && prepared.step == Step::Written
+            {
+                check::accepts(command, &prepared.beside).map_err(|output| {
+                    ApplyError::Refused {
+                        path: file.path.clone(),
+                        command: command.clone(),
+                        output,
+                    }
+                })?;
+            }
+        }
         Ok(())
     }
 
@@ -392,6 +419,50 @@ mod tests {
         let before = tree(root.path());
         assert!(apply(&set).is_err());
         assert_eq!(tree(root.path()), before);
+    }
+
+    #[test]
+    fn one_file_that_is_refused_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), "old a").unwrap();
+        let mut files = vec![rendered("a", "new a"), rendered("n/b", "new b")];
+        files[1].control.validate = Some(
+            "cat \"$FILE\"; grep -q good \"$FILE\" || { echo is not good >&2; exit 3; }".to_owned(),
+        );
+        let set = FileSet::decide(files.clone(), root.path()).unwrap();
+        let before = tree(root.path());
+        let error = apply(&set).unwrap_err().to_string();
+        let said = format!(
+            "refuses the new {}; nothing was changed\nnew bis not good\n",
+            root.path().join("n/b").display()
+        );
+        assert!(error.contains(&said), "{error}");
+        assert!(error.ends_with("exit status: 3"), "{error}");
+        assert_eq!(tree(root.path()), before);
+        files[1].body = b"good".to_vec();
+        apply(&FileSet::decide(files, root.path()).unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(root.path().join("n/b")).unwrap(), "good");
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        use std::os::unix::fs::{lchown, symlink};
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = root.path().join("d");
+        symlink(elsewhere.path(), &link).unwrap();
+        let files = vec![rendered("d/a", "new")];
+        assert!(FileSet::decide(files.clone(), root.path()).is_ok());
+        // Only root can give a link away; the other half of the test is for it.
+        if lchown(&link, Some(1), None).is_ok() {
+            let error = FileSet::decide(files, root.path()).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .contains("is a link of another user (number 1)"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

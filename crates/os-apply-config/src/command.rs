@@ -74,6 +74,9 @@ pub fn run(process: Process<'_>) -> u8 {
     if matches.has("--print-templates") {
         return print(out, &format!("{}\n", settings.templates.display()));
     }
+    if matches.has("--print-services") {
+        return print(out, &service_lines(settings.record.as_ref()));
+    }
     match execute(&settings, out, &mut log) {
         Ok(code) => code,
         Err(error) => {
@@ -186,6 +189,12 @@ fn parser() -> Parser {
             One,
             "OS_CONFIG_FILES",
             "file with a JSON list of the metadata documents",
+        ),
+        (
+            "--print-services",
+            Nothing,
+            "",
+            "print the services that control files name, each with the files that it reads, separated by tabs",
         ),
         ("--version", Nothing, "", "show the version and exit"),
     ];
@@ -413,6 +422,13 @@ fn install(
     }
     log.info("success");
     Ok(0)
+}
+
+/// One line for each service, as the last run that went well knew them.
+fn service_lines(record: Option<&Record>) -> String {
+    let services = record.map(Record::services).unwrap_or_default();
+    let line = |(name, files): &(String, Vec<String>)| format!("{name}\t{}\n", files.join("\t"));
+    services.iter().map(line).collect()
 }
 
 /// What a run says about each file that it touches or leaves out.

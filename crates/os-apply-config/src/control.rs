@@ -16,6 +16,12 @@ pub struct Control {
     pub group: Option<u32>,
     /// Whether an empty file is written; if not, the file is removed instead.
     pub allow_empty: bool,
+    /// A shell command that must accept the new file, which it finds as `$FILE`.
+    pub validate: Option<String>,
+    /// Services that read the file.
+    pub services: Vec<String>,
+    /// Keys of the metadata that the template cannot do without.
+    pub require: Vec<String>,
 }
 
 impl Default for Control {
@@ -25,6 +31,9 @@ impl Default for Control {
             owner: None,
             group: None,
             allow_empty: true,
+            validate: None,
+            services: Vec::new(),
+            require: Vec::new(),
         }
     }
 }
@@ -93,6 +102,15 @@ pub fn parse(path: &Path, text: &str, accounts: &Accounts) -> Result<Control, Ap
                     spell(other)
                 )),
             },
+            "validate" => match &value.value {
+                Yaml::Text(command) if !command.trim().is_empty() => {
+                    control.validate = Some(command.clone());
+                    Ok(())
+                }
+                other => Err(format!("validate '{}' is not a command", spell(other))),
+            },
+            "services" => words(&value.value, &name).map(|names| control.services = names),
+            "require" => words(&value.value, &name).map(|keys| control.require = keys),
             _ => Err(format!("unrecognised file control key '{name}'")),
         };
         set.map_err(|what| wrong(format!("{what} on line {line}")))?;
@@ -106,6 +124,20 @@ fn mode(value: &Yaml) -> Result<Option<u32>, String> {
         Yaml::Int(bits @ 0..=0o777) => Ok(u32::try_from(*bits).ok().filter(|bits| *bits != 0)),
         Yaml::Int(bits) => Err(format!("mode '{bits:#o}' out of range")),
         other => Err(format!("mode '{}' is not numeric", spell(other))),
+    }
+}
+
+/// One word, or a list of them.
+fn words(value: &Yaml, what: &str) -> Result<Vec<String>, String> {
+    let word = |value: &Yaml| match value {
+        Yaml::Text(word) if !word.is_empty() && !word.contains(char::is_whitespace) => {
+            Ok(word.clone())
+        }
+        other => Err(format!("{what} '{}' is not a name", spell(other))),
+    };
+    match value {
+        Yaml::Seq(items) => items.iter().map(|item| word(&item.value)).collect(),
+        one => Ok(vec![word(one)?]),
     }
 }
 
@@ -173,6 +205,16 @@ mod tests {
     }
 
     #[test]
+    fn checks_and_services() {
+        let text =
+            "validate: 'visudo -c -f \"$FILE\"'\nservices: [a.service, b]\nrequire: db.host\n";
+        let control = read(text).unwrap();
+        assert_eq!(control.validate.as_deref(), Some("visudo -c -f \"$FILE\""));
+        assert_eq!(control.services, ["a.service", "b"]);
+        assert_eq!(control.require, ["db.host"]);
+    }
+
+    #[test]
     fn refused() {
         for (text, expect) in [
             (
@@ -190,6 +232,9 @@ mod tests {
             ("# c\n\n... # e\n", "it ends before it begins"),
             ("mode: -1", "out of range"),
             ("mode: true", "mode 'True' is not numeric"),
+            ("validate: []", "validate 'a list' is not a command"),
+            ("services: a b", "services 'a b' is not a name on line 1"),
+            ("require: [1]", "require '1' is not a name on line 1"),
             ("owner: bob", "owner 'bob' not found in passwd database"),
             ("owner: \"7\"", "owner '7' not found"),
             (

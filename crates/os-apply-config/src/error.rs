@@ -119,6 +119,36 @@ pub enum ApplyError {
         /// The directory.
         path: PathBuf,
     },
+    /// A template's control file requires a key that the metadata does not have.
+    #[error("template {} needs `{key}`, which no metadata gave", template.display())]
+    Required {
+        /// The template.
+        template: PathBuf,
+        /// The key.
+        key: String,
+        /// The nearest key that exists.
+        nearest: Option<String>,
+    },
+    /// The command that checks a file did not accept it; nothing was changed.
+    #[error("`{command}` refuses the new {}; nothing was changed\n{output}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The command of its control file.
+        command: String,
+        /// What it said, and how it ended.
+        output: String,
+    },
+    /// Somebody else could lead a write elsewhere.
+    #[error("cannot write {}: {} is a link of another user (number {owner})", path.display(), link.display())]
+    ForeignLink {
+        /// The file.
+        path: PathBuf,
+        /// The link on the way to it.
+        link: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// A file could not be written or put in its place; the former files are back.
     #[error("cannot write {}; nothing was changed", path.display())]
     Write {
@@ -146,6 +176,10 @@ impl ApplyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ApplyError::MissingKey {
+                nearest: Some(nearest),
+                ..
+            }
+            | ApplyError::Required {
                 nearest: Some(nearest),
                 ..
             } => Some(format!("did you mean `{nearest}`?")),

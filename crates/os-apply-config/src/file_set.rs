@@ -26,6 +26,10 @@ pub struct FileChange {
     pub path: PathBuf,
     /// The template that it comes from.
     pub template: PathBuf,
+    /// A shell command that must accept the new file.
+    pub validate: Option<String>,
+    /// Services that read the file.
+    pub services: Vec<String>,
     /// What is to happen.
     pub action: Action,
 }
@@ -76,10 +80,17 @@ impl FileSet {
         let decide = |rendered: Rendered| {
             let path = root.join(&rendered.path);
             let template = rendered.template.clone();
+            let (validate, services) = (
+                rendered.control.validate.clone(),
+                rendered.control.services.clone(),
+            );
+            refuse_foreign_links(&path, root)?;
             let action = decide_one(rendered, &path)?;
             Ok(FileChange {
                 path,
                 template,
+                validate,
+                services,
                 action,
             })
         };
@@ -159,6 +170,29 @@ fn decide_one(rendered: Rendered, path: &Path) -> Result<Action, ApplyError> {
         return Ok(Action::Keep(content));
     }
     Ok(Action::Write { content, former })
+}
+
+/// Whoever owns a link on the way could lead the write elsewhere, so only links of root and of our own user are followed.
+fn refuse_foreign_links(path: &Path, root: &Path) -> Result<(), ApplyError> {
+    let own = rustix::process::geteuid().as_raw();
+    let below = path
+        .ancestors()
+        .skip(1)
+        .take_while(|place| *place != root && place.starts_with(root));
+    for place in below {
+        // What is not there yet is made by us.
+        let Ok(found) = std::fs::symlink_metadata(place) else {
+            continue;
+        };
+        if found.is_symlink() && found.uid() != 0 && found.uid() != own {
+            return Err(ApplyError::ForeignLink {
+                path: path.to_owned(),
+                link: place.to_owned(),
+                owner: found.uid(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What lies at `path`; a link counts as what it leads to, and one that leads nowhere as nothing.

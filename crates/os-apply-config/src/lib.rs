@@ -5,6 +5,7 @@
 
 mod accounts;
 mod apply;
+mod check;
 mod command;
 mod control;
 mod diff;

@@ -93,8 +93,39 @@ impl Record {
                 Action::Omit | Action::Remove { .. } => {}
             }
         }
-        replace(&self.state.join("files.json"), &Value::Map(written))
+        replace(&self.state.join("files.json"), &Value::Map(written))?;
+        replace(&self.state.join("services.json"), &services(set))
     }
+
+    /// The services that control files name, each with the files that it reads.
+    pub(crate) fn services(&self) -> Vec<(String, Vec<String>)> {
+        let texts = |files: &Value| {
+            let files = files.as_list().unwrap_or_default().iter();
+            files
+                .filter_map(|file| Some(file.as_text()?.to_owned()))
+                .collect()
+        };
+        let known = read_map(&self.state.join("services.json"));
+        known
+            .iter()
+            .map(|(name, files)| (name.clone(), texts(files)))
+            .collect()
+    }
+}
+
+fn services(set: &FileSet) -> Value {
+    let mut services = Map::new();
+    for file in &set.files {
+        for service in &file.services {
+            let files = services
+                .entry(service.clone())
+                .or_insert(Value::List(Vec::new()));
+            if let Value::List(files) = files {
+                files.push(Value::from(file.path.display().to_string()));
+            }
+        }
+    }
+    Value::Map(services)
 }
 
 fn read_map(path: &Path) -> Map {

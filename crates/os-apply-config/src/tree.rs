@@ -3,7 +3,7 @@
 use crate::accounts::Accounts;
 use crate::control::{self, Control};
 use crate::error::TemplateProblem;
-use crate::{ApplyError, mustache};
+use crate::{ApplyError, key, mustache};
 use metadata::Value;
 use rustix::fs::Access;
 use std::io::{ErrorKind, Write as _};
@@ -36,8 +36,17 @@ pub fn render(
         .into_iter()
         .map(|path| {
             let template = root.join(&path);
-            let body = render_one(&template, document)?;
             let control = read_control(&template, accounts)?;
+            for key in &control.require {
+                if key::find(document, key).is_none() {
+                    return Err(ApplyError::Required {
+                        template,
+                        key: key.clone(),
+                        nearest: key::nearest(document, key),
+                    });
+                }
+            }
+            let body = render_one(&template, document)?;
             Ok(Rendered {
                 template,
                 path,
