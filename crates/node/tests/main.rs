@@ -194,6 +194,7 @@ fn furnish(root: &Path, server: &Server) {
         "var/lib/os-collect-config",
         "var/lib/os-apply-config",
         "var/lib/heat-config",
+        "var/lib/os-refresh-config",
         "usr/libexec",
     ] {
         let _ = fs::remove_dir_all(root.join(stale));
@@ -267,9 +268,13 @@ fn furnish(root: &Path, server: &Server) {
     fs::write(&template, "greeting={{hello.greeting}} on {{hostname}}\n").unwrap();
     fs::write(
         template.with_extension("conf.oac"),
-        "owner: hello\ngroup: hello\nmode: 0640\n",
+        "owner: hello\ngroup: hello\nmode: 0640\nvalidate: test -s \"$FILE\"\nservices: hello.service\nrequire: hello.greeting\n",
     )
     .unwrap();
+    let systemctl = root.join("usr/local/bin/systemctl");
+    fs::write(&systemctl, "#!/bin/sh\necho \"$*\" >> /tmp/systemctl\n").unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let _ = fs::remove_file(root.join("tmp/systemctl"));
 }
 
 fn metadata_document(server: &Server, id: &str, greeting: &str) -> String {
@@ -359,6 +364,27 @@ fn a_change_travels_from_the_drive_to_files_and_back_in_a_root_of_debian_13() {
     assert!(seen.lines().any(|line| line == "/etc/hello.conf"), "{seen}");
     assert!(!root.join("run/os-apply-config/changed").exists());
 
+    // The service that reads the file was restarted; what is known of the refresh can be asked for.
+    let systemctl = || fs::read_to_string(root.join("tmp/systemctl")).unwrap();
+    assert_eq!(systemctl(), "restart hello.service\n");
+    let status = || {
+        let mut status = Command::new("chroot");
+        status.arg(&root);
+        status.args(["/usr/local/bin/os-refresh-config", "status"]);
+        let output = status.output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), out)
+    };
+    let (code, out) = status();
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains(" s, went well\n"), "{out}");
+    assert!(out.contains("generation 2, told to the cloud"), "{out}");
+    assert!(out.contains("by a held request\n"), "{out}");
+    assert!(
+        out.contains(" s  /usr/libexec/os-refresh-config/configure.d/20-os-apply-config\n"),
+        "{out}"
+    );
+
     // A file that somebody changed is put right, and told.
     fs::write(&file, "by hand\n").unwrap();
     server.change(&metadata_document(&server, "2", "hello"));
@@ -372,6 +398,13 @@ fn a_change_travels_from_the_drive_to_files_and_back_in_a_root_of_debian_13() {
             .unwrap()
             .to_json()
             .starts_with(r#"["/etc/hello.conf sha256:"#)
+    );
+
+    assert!(systemctl().ends_with("restart hello.service\n"));
+    assert!(
+        status()
+            .1
+            .contains("drift:         /etc/hello.conf was changed by hand (sha256:")
     );
 
     // A template that fails is named, nothing is written, and the deployment fails.
@@ -392,6 +425,13 @@ fn a_change_travels_from_the_drive_to_files_and_back_in_a_root_of_debian_13() {
         "{tail}"
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), "greeting=hello on n\n");
+    let (code, out) = status();
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("failed in phase configure"), "{out}");
+    assert!(
+        out.contains("FAILED  /usr/libexec/os-refresh-config/configure.d/20-os-apply-config\n"),
+        "{out}"
+    );
     let last = server.signals().pop().unwrap();
     assert!(
         last.starts_with("config ")

@@ -71,6 +71,14 @@ impl Cache {
         replace(&self.file(key, ".kept"), document.to_json().as_bytes())
     }
 
+    /// Keeps the report that was sent last.
+    pub fn keep_report(&self, report: &Value) -> Result<(), CacheError> {
+        replace(
+            &self.directory.join("last-report"),
+            report.to_json_indented().as_bytes(),
+        )
+    }
+
     /// The document that was kept.
     pub fn kept(&self, key: &str) -> Option<Value> {
         read(&self.file(key, ".kept"))

@@ -307,8 +307,30 @@ impl<'p, 's> Agent<'p, 's> {
         let Some(address) = self.state.request.address.clone() else {
             return;
         };
-        if let Err(error) = self.reports.send(&self.http, &address).await {
-            self.log.warn(&format!("cannot report: {error}"));
+        match self.reports.send(&self.http, &address).await {
+            Ok(None) => {}
+            Ok(Some(report)) => self.keep_report(report),
+            Err(error) => self.log.warn(&format!("cannot report: {error}")),
+        }
+    }
+}
+
+impl Agent<'_, '_> {
+    /// Keeps a report that was sent, for `os-refresh-config status`.
+    fn keep_report(&mut self, report: Value) {
+        let changes = if self.state.request.is_held() {
+            "arrive at once, by a held request"
+        } else {
+            "are looked for by polling"
+        };
+        if let Value::Map(mut report) = report {
+            let now = jiff::Timestamp::now();
+            let now = now.round(jiff::Unit::Second).unwrap_or(now);
+            report.insert("sent".to_owned(), Value::from(now.to_string()));
+            report.insert("changes".to_owned(), Value::from(changes));
+            if let Err(error) = self.cache.keep_report(&Value::Map(report)) {
+                self.log.warn(&chain(&error));
+            }
         }
     }
 }

@@ -31,9 +31,15 @@ impl Reports {
     }
 
     /// Sends the report that waits, if there is one. It goes on waiting if the server cannot be reached.
-    pub(crate) async fn send(&mut self, http: &Http, address: &Address) -> Result<(), HttpError> {
+    ///
+    /// What a server took is given back, for whoever asks this node how it is.
+    pub(crate) async fn send(
+        &mut self,
+        http: &Http,
+        address: &Address,
+    ) -> Result<Option<Value>, HttpError> {
         let Some(report) = &self.pending else {
-            return Ok(());
+            return Ok(None);
         };
         let ask = Ask::get(report_url(&address.url), address.timeout)
             .method(Method::POST)
@@ -44,17 +50,16 @@ impl Reports {
             404 | 405 | 501 => {
                 self.refused_by = Some(address.url.clone());
                 self.pending = None;
-                Ok(())
+                Ok(None)
             }
             // Sent again it would be refused again.
             400..=499 => {
                 self.pending = None;
-                answer.successful().map(drop)
+                answer.successful().map(|_| None)
             }
             _ => {
                 answer.successful()?;
-                self.pending = None;
-                Ok(())
+                Ok(self.pending.take())
             }
         }
     }

@@ -3,6 +3,8 @@
 use crate::lock::{Lock, LockError};
 use crate::log::{Level, Log};
 use crate::phases::{PHASES, PhaseError, refresh};
+use crate::record::Record;
+use crate::status::{Places, Status};
 use arguments::{Matches, Opt, Parser, Process, Takes, UsageError, print};
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -13,6 +15,7 @@ const BASE: &str = "/usr/libexec/os-refresh-config";
 const BASE_OLD: &str = "/opt/stack/os-config-refresh";
 /// Where os-apply-config lists the files that it changed, for the hooks of the refresh.
 const CHANGED: &str = "/run/os-apply-config/changed";
+const STATE: &str = "/var/lib/os-refresh-config";
 const LOCK_FILE: &str = "/var/run/os-refresh-config.lock";
 
 /// Runs the command and gives its exit code.
@@ -40,6 +43,18 @@ pub fn run(process: Process<'_>) -> u8 {
     if matches.has("--print-phases") {
         return print(out, &format!("{}\n", PHASES.join("\t")));
     }
+    if settings.status {
+        let status = Status::read(&places(environment));
+        let text = if matches.has("--json") {
+            status.json()
+        } else {
+            status.lines()
+        };
+        return match print(out, &text) {
+            0 => status.exit_code(),
+            failed => failed,
+        };
+    }
     let mut log = Log {
         err,
         least: settings.level,
@@ -48,7 +63,8 @@ pub fn run(process: Process<'_>) -> u8 {
     if matches.has("--print-base") {
         return print(out, &format!("{}\n", base.display()));
     }
-    let code = execute(&base, &settings, &mut log);
+    let state = state(environment);
+    let code = execute(&base, &settings, state, &mut log);
     if code == 0 {
         // Only now has every hook seen the list; after a failure it goes on to grow.
         let changed = environment("OS_APPLY_CONFIG_CHANGED").unwrap_or_else(|| CHANGED.into());
@@ -91,6 +107,12 @@ fn parser() -> Parser {
             "TIMEOUT",
             "seconds until the run is ended; without it there is no limit",
         ),
+        (
+            "--json",
+            Nothing,
+            "",
+            "with `status`: print it for programs",
+        ),
     ];
     Parser {
         program: "os-refresh-config".to_owned(),
@@ -99,11 +121,35 @@ fn parser() -> Parser {
         options: rows
             .map(|(flags, takes, value, help)| Opt::new(flags, takes, value, help))
             .into(),
-        words: None,
+        words: Some((
+            "status".to_owned(),
+            "print how the last refresh went instead of running one; exits with 0 if it went well, 1 if it failed, 3 if there was none"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Where records of refreshes are kept. A refresh of another base is no business of the system's record.
+fn state(environment: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let said = environment("OS_REFRESH_CONFIG_STATE").map(PathBuf::from);
+    let whole = environment("OS_REFRESH_CONFIG_BASE_DIR").is_none();
+    said.or_else(|| whole.then(|| PathBuf::from(STATE)))
+}
+
+fn places(environment: &dyn Fn(&str) -> Option<OsString>) -> Places {
+    let place = |name: &str, default: &str| {
+        environment(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
+    };
+    Places {
+        refresh: place("OS_REFRESH_CONFIG_STATE", STATE),
+        apply: place("OS_APPLY_CONFIG_STATE", "/var/lib/os-apply-config"),
+        collect: place("OS_DEFAULT__CACHEDIR", "/var/lib/os-collect-config"),
     }
 }
 
 struct Settings {
+    /// Whether only the status is wanted.
+    status: bool,
     level: Level,
     lock_file: PathBuf,
     limit: Option<Duration>,
@@ -121,7 +167,16 @@ impl Settings {
             })?,
             None => 0,
         };
+        let status = match matches.words.as_slice() {
+            [] => false,
+            [word] if word == "status" => true,
+            words => {
+                let words = words.join(" ");
+                return Err(parser.usage_error(format!("unrecognized arguments: {words}")));
+            }
+        };
         Ok(Settings {
+            status,
             level,
             lock_file: PathBuf::from(matches.value("--lockfile").unwrap_or(LOCK_FILE)),
             // Zero and less mean no limit.
@@ -147,7 +202,7 @@ fn base(environment: &dyn Fn(&str) -> Option<OsString>, log: &mut Log<'_>) -> Pa
     PathBuf::from(BASE)
 }
 
-fn execute(base: &Path, settings: &Settings, log: &mut Log<'_>) -> u8 {
+fn execute(base: &Path, settings: &Settings, state: Option<PathBuf>, log: &mut Log<'_>) -> u8 {
     let _lock = match Lock::take(&settings.lock_file) {
         Ok(lock) => lock,
         Err(error) => {
@@ -173,7 +228,12 @@ fn execute(base: &Path, settings: &Settings, log: &mut Log<'_>) -> u8 {
             return 1;
         }
     };
-    match runtime.block_on(refresh(base, settings.limit, log)) {
+    let record = state.and_then(|state| Record::begin(state).ok());
+    let ended = runtime.block_on(refresh(base, settings.limit, record.as_ref(), log));
+    if let Some(Err(error)) = record.map(|record| record.end(&ended)) {
+        log.say(Level::Warn, &format!("cannot record this run: {error}"));
+    }
+    match ended {
         Ok(()) => 0,
         // As a shell reports a process that SIGTERM ended.
         Err(PhaseError::Terminated { .. }) => 143,

@@ -8,6 +8,8 @@ mod descendants;
 mod lock;
 mod log;
 mod phases;
+mod record;
+mod status;
 
 pub use command::run;
 pub use lock::{Lock, LockError};

@@ -2,7 +2,9 @@
 
 use crate::descendants::signal_all;
 use crate::log::{Level, Log};
+use crate::record::Record;
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -48,8 +50,17 @@ pub enum PhaseError {
 }
 
 impl PhaseError {
+    /// The phase that did not end well.
+    pub(crate) fn phase(&self) -> &'static str {
+        match self {
+            PhaseError::Failed { phase, .. }
+            | PhaseError::Start { phase, .. }
+            | PhaseError::Terminated { phase } => phase,
+        }
+    }
+
     /// What happened, without the phase.
-    fn how(&self) -> String {
+    pub(crate) fn how(&self) -> String {
         match self {
             PhaseError::Failed { status, .. } => format!("dib-run-parts {}", end(*status)),
             PhaseError::Start { source, .. } => format!("cannot run dib-run-parts: {source}"),
@@ -76,11 +87,12 @@ enum Ended {
 pub(crate) async fn refresh(
     base: &Path,
     limit: Option<Duration>,
+    record: Option<&Record>,
     log: &mut Log<'_>,
 ) -> Result<(), PhaseError> {
     let deadline = limit.map(|limit| (Instant::now() + limit, limit));
     for phase in PHASES {
-        if let Err(error) = run_phase(base, phase, deadline, log).await {
+        if let Err(error) = run_phase(base, phase, deadline, record, log).await {
             log.say(Level::Error, &error.to_string());
             if !matches!(error, PhaseError::Terminated { .. }) {
                 call_error_hooks(base, phase, &error, log).await;
@@ -96,6 +108,7 @@ async fn run_phase(
     base: &Path,
     phase: &'static str,
     deadline: Option<(Instant, Duration)>,
+    record: Option<&Record>,
     log: &mut Log<'_>,
 ) -> Result<(), PhaseError> {
     let directory = base.join(format!("{phase}.d"));
@@ -109,7 +122,8 @@ async fn run_phase(
         Level::Debug,
         &format!("Running ['dib-run-parts', '{}']", directory.display()),
     );
-    let ended = run_hooks(&directory, &[], deadline, log)
+    let scripts = record.map(|record| ("OS_REFRESH_CONFIG_SCRIPTS", record.scripts().as_os_str()));
+    let ended = run_hooks(&directory, scripts.as_slice(), deadline, log)
         .await
         .map_err(|source| PhaseError::Start { phase, source })?;
     match ended {
@@ -139,8 +153,8 @@ async fn call_error_hooks(base: &Path, phase: &str, error: &PhaseError, log: &mu
     // The run has failed already; how its error hooks end changes nothing.
     let how = error.how();
     let environment = [
-        ("OS_REFRESH_CONFIG_FAILED_PHASE", phase),
-        ("OS_REFRESH_CONFIG_FAILED_HOW", &how),
+        ("OS_REFRESH_CONFIG_FAILED_PHASE", OsStr::new(phase)),
+        ("OS_REFRESH_CONFIG_FAILED_HOW", OsStr::new(&how)),
     ];
     match run_hooks(&directory, &environment, None, log).await {
         Ok(Ended::Status(status)) if status.success() => {}
@@ -151,7 +165,7 @@ async fn call_error_hooks(base: &Path, phase: &str, error: &PhaseError, log: &mu
 
 async fn run_hooks(
     directory: &Path,
-    environment: &[(&str, &str)],
+    environment: &[(&str, &OsStr)],
     deadline: Option<(Instant, Duration)>,
     log: &mut Log<'_>,
 ) -> io::Result<Ended> {

@@ -1,8 +1,9 @@
 //! `dib-run-parts`: runs the hooks of one directory.
 //!
-//! Reads the command line and three environment variables, and prints; the library does the rest.
+//! Reads the command line and four environment variables, and prints; the library does the rest.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -117,7 +118,10 @@ fn run(directory: &HookDirectory, stamp: Stamp) -> Result<(), Failure> {
         }
     }
     let environment = directory.environment(&Here, stamp)?;
-    let mut report = Report { stamp };
+    let mut report = Report {
+        stamp,
+        record: Record::open(),
+    };
     let timings = directory.run(&hooks.run, environment.as_deref(), &Here, &mut report)?;
     let target = directory
         .here
@@ -144,16 +148,38 @@ impl Launch for Here {
     }
 }
 
+/// Where os-refresh-config wants to see which hooks began and how long they took.
+struct Record(Option<File>);
+
+impl Record {
+    fn open() -> Record {
+        let path = std::env::var_os("OS_REFRESH_CONFIG_SCRIPTS");
+        Record(path.and_then(|path| OpenOptions::new().append(true).open(path).ok()))
+    }
+
+    /// Adds a line. One that cannot be written is missing there, and stops no hook.
+    fn add(&mut self, line: std::fmt::Arguments<'_>) {
+        if let Some(file) = &mut self.0 {
+            let _ = file.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+}
+
 struct Report {
     stamp: Stamp,
+    record: Record,
 }
 
 impl Watch for Report {
     fn running(&mut self, path: &Path) {
+        self.record.add(format_args!("running\t{}", path.display()));
         to_stderr(&(say(self.stamp, format_args!("Running {}", path.display())) + "\n"));
     }
 
     fn completed(&mut self, timing: &Timing) {
+        let seconds = timing.took.as_secs_f64();
+        self.record
+            .add(format_args!("completed\t{seconds:.3}\t{}", timing.name));
         to_stderr(&(say(self.stamp, format_args!("{} completed", timing.name)) + "\n"));
     }
 }

@@ -133,6 +133,11 @@ impl Source {
         Ok(document)
     }
 
+    /// Whether changes arrive by a request that is held open, as far as is known now.
+    pub(crate) fn is_held(&self) -> bool {
+        self.known.is_some() && self.unheld < MAX_UNHELD
+    }
+
     /// The version of the document that was collected last, as the server names it.
     pub(crate) fn version(&self) -> Option<&str> {
         self.known
