@@ -261,3 +261,114 @@ async fn a_parameter_of_one_service_changes_the_files_of_that_service_alone() {
     assert!(node["etc/nova/nova.conf"].contains("of_all = 7"));
     assert!(node["etc/nova/nova.conf"].contains("of_computes = 7"));
 }
+
+/// An instance needs 58 bytes of each packet for the tunnel that carries it.
+const TUNNEL: i64 = 58;
+
+#[tokio::test]
+async fn each_environment_that_is_shipped_makes_a_cloud() {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(root().join("environments")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let environment = hot::Environment::from_text(&text).unwrap();
+        let known = template("overcloud.yaml");
+        for parameter in environment.parameter_defaults.keys() {
+            assert!(
+                known.contains(&format!("\n  {parameter}:\n")),
+                "{name}: {parameter}"
+            );
+        }
+        let lab = lab(2);
+        let engine = lab.engine().await;
+        let mut wanted = want("overcloud", &template("overcloud.yaml"));
+        wanted.files = members();
+        wanted.environment = environment;
+        let stack = engine.create(&caller(), wanted).await.unwrap();
+        node(&engine, stack.id).await;
+        let stack = settled(&engine, stack.id).await;
+        assert_eq!(
+            crate::lab::state(&stack),
+            "CREATE_COMPLETE",
+            "{name}: {}",
+            stack.reason
+        );
+        let controller = servers(&stack, "controllers");
+        let controller = files(&engine, "overcloud-controller", &controller[0]).await;
+        let computes = servers(&stack, "computes");
+        let compute = files(&engine, "overcloud-compute", &computes[0]).await;
+        check(&name, &controller, &compute);
+        names.insert(name);
+    }
+    assert!(
+        names.contains("debug") && names.contains("kernel-datapath"),
+        "{names:?}"
+    );
+}
+
+/// What an environment promises, and what holds with each of them.
+fn check(name: &str, controller: &BTreeMap<String, String>, compute: &BTreeMap<String, String>) {
+    let has = |node: &BTreeMap<String, String>, file: &str, line: &str| {
+        node[file].lines().any(|one| one == line)
+    };
+    let debug = if name == "debug" {
+        "debug = true"
+    } else {
+        "debug = false"
+    };
+    for file in ["etc/nova/nova.conf", "etc/neutron/neutron.conf"] {
+        assert!(
+            has(controller, file, debug) && has(compute, file, debug),
+            "{name}: {file}"
+        );
+    }
+    // The switch's offloads and the gateway's size check exclude each other: TCP would crawl.
+    let kernel = name == "kernel-datapath";
+    let (offload, check) = if kernel {
+        ("false", "true")
+    } else {
+        ("true", "false")
+    };
+    for node in [controller, compute] {
+        assert!(
+            has(
+                node,
+                "etc/default/ovs-datapath",
+                &format!("USERSPACE_TSO={offload}")
+            ),
+            "{name}"
+        );
+    }
+    let ml2 = "etc/neutron/plugins/ml2/ml2_conf.ini";
+    assert!(
+        has(controller, ml2, &format!("ovn_emit_need_to_frag = {check}")),
+        "{name}"
+    );
+    let kind = if name == "kvm" {
+        ["virt_type = kvm", "cpu_mode = host-model"]
+    } else {
+        ["virt_type = qemu", "cpu_mode = none"]
+    };
+    let nova = "etc/nova/nova.conf";
+    assert!(kind.iter().all(|line| has(compute, nova, line)), "{name}");
+    // A full packet of an instance fits into a packet between nodes.
+    let number = |file: &str, key: &str| -> i64 {
+        let line = controller[file]
+            .lines()
+            .find_map(|line| line.strip_prefix(key));
+        line.unwrap().parse().unwrap()
+    };
+    let underlay = number("etc/default/ovs-setup", "UNDERLAY_MTU=");
+    let instance = number(ml2, "path_mtu = ") - TUNNEL;
+    assert!(instance + TUNNEL <= underlay, "{name}");
+    assert_eq!(
+        instance,
+        if name == "standard-frames" {
+            1442
+        } else {
+            1500
+        },
+        "{name}"
+    );
+}
