@@ -19,16 +19,19 @@ use crate::node::{Node, NodeId};
 use crate::rows;
 use crate::settings::AgentSettings;
 use crate::steps::StepError;
-use crate::verbs::{deadline, show};
+use crate::verbs::{next_sign, show};
 use crate::work::{AgentResult, Purpose, Step, Work};
 
 /// Label of the medium.
 const LABEL: &str = "deploy-agent";
 
 impl Baremetal {
-    /// What the agent of a node is to do.
+    /// What the agent of a node is to do. That it asks is a sign of life.
     pub async fn agent_orders(&self, id: NodeId, token: &str) -> Result<AgentOrders, MetalError> {
         let (node, work) = self.agent_work(id, token).await?;
+        if node.progress().is_none() {
+            self.agent_asks(id, token).await?;
+        }
         let disk = |order: Option<Value>| {
             order
                 .or_else(|| node.instance_info.get("root_device").cloned())
@@ -61,6 +64,14 @@ impl Baremetal {
             config_drive: order.config_drive.as_deref().map(base64_of),
             root_grow: order.root_grow,
         }))
+    }
+
+    async fn agent_asks(&self, id: NodeId, token: &str) -> Result<(), MetalError> {
+        let report = AgentReport {
+            phase: Some("orders".into()),
+            ..AgentReport::default()
+        };
+        self.agent_report(id, token, report).await
     }
 
     /// The image that the agent of a node may read.
@@ -102,19 +113,30 @@ impl Baremetal {
                 }
                 None => {}
             }
-            work.not_before = now;
-            if matches!(work.step(), Some(Step::AwaitAgent)) {
-                work.deadline = deadline(metal.settings(), now, work.step(), work.purpose);
+            if work.result.is_some() {
+                work.not_before = now;
             }
-            let progress = json!({
-                "phase": report.phase, "done": report.done, "total": report.total, "at": now.to_string(),
-            });
-            node.driver_internal_info.insert("progress".into(), progress);
-            show(&mut node, now);
-            metal.touch(&mut node);
+            metal.heard(&mut node, &report);
             rows::update_node(tx, &node)
         })
         .await
+    }
+
+    /// Notes a sign of life.
+    fn heard(&self, node: &mut Node, report: &AgentReport) {
+        let now = self.now();
+        if let Some(work) = &mut node.work
+            && matches!(work.step(), Some(Step::AwaitAgent))
+        {
+            work.seen_off = false;
+            work.deadline = next_sign(self.settings(), now, work.purpose);
+        }
+        let progress = json!({
+            "phase": report.phase, "done": report.done, "total": report.total, "at": now.to_string(),
+        });
+        node.driver_internal_info.insert("progress".into(), progress);
+        show(node, now);
+        self.touch(node);
     }
 
     /// The file of the medium whose address holds this secret.

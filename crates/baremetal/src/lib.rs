@@ -23,6 +23,7 @@ mod settings;
 mod state;
 mod steps;
 mod verbs;
+mod wait;
 mod work;
 
 pub use choose::{Candidate, Wanted, reasons, why_not};

@@ -179,7 +179,8 @@ pub(crate) fn update_node(tx: &Tx<'_>, node: &Node) -> Result<(), MetalError> {
 fn due(node: &Node) -> Option<i64> {
     let work = node.work.as_ref()?;
     Some(millis(if work.is_waiting() {
-        work.deadline
+        // Between reports of the agent, the power is looked at.
+        work.deadline.min(work.not_before)
     } else {
         work.not_before
     }))

@@ -15,8 +15,10 @@ use crate::error::{MetalError, chain};
 use crate::metal::Baremetal;
 use crate::node::{Node, NodeId};
 use crate::rows;
+use crate::state::Power;
 use crate::steps::{Change, StepError};
 use crate::verbs::{deadline, fail, show};
+use crate::wait::next_look;
 use crate::work::{Asked, Step, Work};
 
 /// The longest nap: another server that shares the database may have left work behind.
@@ -160,7 +162,7 @@ impl Baremetal {
     /// Does the step, but not longer than its deadline.
     async fn bounded(&self, node: &Node, work: &Work, step: &Step) -> Result<Change, StepError> {
         if let Step::AwaitAgent = step {
-            return self.agent_result(node, work);
+            return self.agent_result(node, work).await;
         }
         let left = Duration::try_from(work.deadline.duration_since(self.now()));
         let late = || StepError::last("it was not done in time");
@@ -189,8 +191,18 @@ impl Baremetal {
             return Ok(Next::Rest);
         };
         let now = self.now();
+        if done.is_waiting() && (work.result.is_some() || work.deadline != done.deadline) {
+            // The agent was heard while the machine was looked at: that counts, not the look.
+            return Ok(Next::Again);
+        }
         match outcome {
-            Ok(Change::Wait) => {
+            Ok(Change::Wait { off }) => {
+                work.seen_off = off;
+                work.not_before = next_look(&self.inner.settings, now, off);
+                if off {
+                    node.power_state = Some(Power::Off);
+                }
+                rows::update_node(tx, &node)?;
                 rows::release(tx, id, host)?;
                 return Ok(Next::Rest);
             }
@@ -199,8 +211,12 @@ impl Baremetal {
                 if let Some(work) = &mut node.work {
                     work.at += 1;
                     work.tries = 0;
-                    work.not_before = now;
-                    work.deadline = deadline(&self.inner.settings, now, work.step(), work.purpose);
+                    work.deadline = deadline(&self.inner.settings, now, work.step());
+                    work.not_before = if work.is_waiting() {
+                        next_look(&self.inner.settings, now, false)
+                    } else {
+                        now
+                    };
                 }
                 show(&mut node, now);
             }

@@ -91,7 +91,11 @@ pub struct Deadlines {
     pub bmc: Duration,
     /// Reading the inventory.
     pub inspect: Duration,
-    /// From power on to the agent's result of a deployment, counted anew with each sign of life.
+    /// From power on to the first sign of life of the deploy agent: firmware and boot.
+    pub boot: Duration,
+    /// How often the power is looked at while the agent is waited for.
+    pub look: Duration,
+    /// From one sign of life of the agent to the next, or its result, of a deployment.
     pub deploy: Duration,
     /// The same for cleaning.
     pub clean: Duration,
@@ -102,6 +106,9 @@ impl Default for Deadlines {
         Self {
             bmc: Duration::from_secs(300),
             inspect: Duration::from_secs(600),
+            // Servers with much memory and many cards take a quarter of an hour until they boot.
+            boot: Duration::from_secs(1200),
+            look: Duration::from_secs(10),
             deploy: Duration::from_secs(1800),
             clean: Duration::from_secs(1800),
         }

@@ -13,14 +13,17 @@ use crate::node::{Node, Object};
 use crate::parts::{Allocation, KeptInventory, Port};
 use crate::rows;
 use crate::state::Power;
-use crate::work::{AgentResult, Purpose, Step, Work};
+use crate::work::{Purpose, Step, Work};
 
 type Apply = Box<dyn FnOnce(&Tx<'_>, &mut Node) -> Result<(), MetalError> + Send>;
 
 /// What a step that went well changes.
 pub(crate) enum Change {
     /// It is not over: the machine will say when.
-    Wait,
+    Wait {
+        /// Whether it was found off.
+        off: bool,
+    },
     /// Written together with the next step's beginning.
     Apply(Apply),
 }
@@ -104,37 +107,12 @@ impl Baremetal {
                 hardware.set_boot_device(node, *device, *persistent).await?;
                 Ok(Change::nothing())
             }
-            Step::AwaitAgent => self.agent_result(node, work),
+            Step::AwaitAgent => self.agent_result(node, work).await,
             Step::CleanStep { step } => {
                 hardware.clean_step(node, step).await?;
                 Ok(Change::nothing())
             }
             Step::ReleaseInstance => Ok(Change::Apply(Box::new(release_instance))),
-        }
-    }
-
-    /// Whether the agent has said how it went, or can still be waited for.
-    pub(crate) fn agent_result(&self, node: &Node, work: &Work) -> Result<Change, StepError> {
-        match &work.result {
-            Some(AgentResult::Done) => Ok(Change::nothing()),
-            Some(AgentResult::Failed(why)) => Err(StepError::last(format!(
-                "the deploy agent on the machine failed: {why}"
-            ))),
-            None if self.now() < work.deadline => Ok(Change::Wait),
-            None => {
-                let last = match node.progress() {
-                    Some(progress) => format!("its last report was {progress}"),
-                    None => "it never called back".to_owned(),
-                };
-                let api = self
-                    .settings()
-                    .agent
-                    .as_ref()
-                    .map_or_else(|| "the seed".to_owned(), |agent| agent.api.to_string());
-                Err(StepError::last(format!(
-                    "the machine was silent until the deadline; {last}. Look at its console: did it boot the medium, and does it reach {api}?"
-                )))
-            }
         }
     }
 

@@ -199,7 +199,7 @@ impl Baremetal {
         let work = Work {
             id: Uuid::new_v4(),
             asked,
-            deadline: deadline(&self.inner.settings, now, steps.first(), purpose),
+            deadline: deadline(&self.inner.settings, now, steps.first()),
             steps,
             at: 0,
             tries: 0,
@@ -209,6 +209,7 @@ impl Baremetal {
             token: secret()?,
             media: secret()?,
             result: None,
+            seen_off: false,
         };
         if let Asked::Verb(verb) = asked {
             node.target_provision_state = Some(verb.goal());
@@ -284,19 +285,32 @@ pub(crate) fn deadline(
     settings: &Settings,
     now: Timestamp,
     step: Option<&Step>,
-    purpose: Purpose,
 ) -> Timestamp {
     let limits = &settings.deadlines;
     let limit = match step {
         Some(Step::Inspect) => limits.inspect,
-        Some(Step::AwaitAgent) => match purpose {
+        Some(Step::AwaitAgent) => limits.boot,
+        Some(_) | None => limits.bmc,
+    };
+    after(now, limit)
+}
+
+/// When the deploy agent must be heard of again that was heard of at `now`.
+pub(crate) fn next_sign(settings: &Settings, now: Timestamp, purpose: Purpose) -> Timestamp {
+    let limits = &settings.deadlines;
+    after(
+        now,
+        match purpose {
             Purpose::Deploy => limits.deploy,
             Purpose::CleanMetadata => limits.clean,
         },
-        Some(_) | None => limits.bmc,
-    };
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    now.checked_add(limit).unwrap_or(Timestamp::MAX)
+    )
+}
+
+/// A time from now on, or the end of all time.
+pub(crate) fn after(now: Timestamp, by: std::time::Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    now.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Shows the running work in the fields that people see; work that has no step left is finished.

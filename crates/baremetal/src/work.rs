@@ -121,6 +121,9 @@ pub struct Work {
     pub media: String,
     /// What the deploy agent said at the end.
     pub result: Option<AgentResult>,
+    /// Whether the last look found the machine off: some BMCs say so for a moment while it restarts.
+    #[serde(default)]
+    pub seen_off: bool,
 }
 
 /// How it went, in the words of the deploy agent.

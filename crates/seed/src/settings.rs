@@ -52,6 +52,9 @@ pub struct SeedArgs {
     /// Whether machines are cleaned when they are given back
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub automated_clean: bool,
+    /// How long a machine may take from power on until its deploy agent calls, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1200", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub boot_timeout: u32,
     /// Name of the region in the catalog
     #[arg(long, value_name = "NAME", default_value = "RegionOne")]
     pub region: String,
@@ -114,6 +117,8 @@ pub struct Settings {
     pub deploy_range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// Whether machines are cleaned when they are given back.
     pub automated_clean: bool,
+    /// How long a machine may take from power on until its deploy agent calls.
+    pub boot_timeout: Duration,
     /// Region.
     pub region: String,
     /// How long tokens are valid.
@@ -163,6 +168,7 @@ impl TryFrom<SeedArgs> for Settings {
             media_url: args.media_url,
             deploy_range: args.deploy_range,
             automated_clean: args.automated_clean,
+            boot_timeout: Duration::from_secs(args.boot_timeout.into()),
             region: args.region,
             token_lifetime: Duration::from_secs(args.token_lifetime.into()),
         })

@@ -79,7 +79,13 @@ impl Hardware for Machine {
         Ok(())
     }
     async fn power(&self, _node: &Node) -> Result<Option<Power>, HardwareError> {
-        Ok(Some(if self.is_on() { Power::On } else { Power::Off }))
+        let state = self.state.lock().unwrap();
+        if state.broken == Some("power?") {
+            return Err(HardwareError::Missing {
+                key: "redfish_address",
+            });
+        }
+        Ok(Some(if state.on { Power::On } else { Power::Off }))
     }
     async fn set_power(&self, _node: &Node, target: PowerTarget) -> Result<Power, HardwareError> {
         self.did(target.word().into(), |state| {
@@ -291,14 +297,16 @@ async fn a_machine_that_never_calls_back_fails_with_node_step_and_advice() {
         .await
         .unwrap();
     reach(&lab.metal, lab.id, P::DeployWait).await;
-    lab.clock.forward(Duration::from_secs(1801));
+    lab.clock.forward(Duration::from_secs(1201));
     lab.metal.wake();
     let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
     let error = node.last_error.unwrap();
     for word in [
         &lab.id.to_string(),
         "wait for the deploy agent",
+        "silent for 1200 s",
         "never called back",
+        "its BMC says `power on`",
         "console",
     ] {
         assert!(error.contains(word), "{word} is not in: {error}");
@@ -319,7 +327,7 @@ async fn signs_of_life_move_the_deadline() {
         .await
         .unwrap();
     reach(&lab.metal, lab.id, P::DeployWait).await;
-    lab.clock.forward(Duration::from_secs(1700));
+    lab.clock.forward(Duration::from_secs(1100));
     let alive = AgentReport {
         phase: Some("write".into()),
         done: Some(1),
@@ -331,6 +339,122 @@ async fn signs_of_life_move_the_deadline() {
     assert_eq!(node.progress().unwrap()["done"], json!(1));
     lab.clock.forward(Duration::from_secs(1700));
     lab.metal.wake();
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+/// Moves the clock step by step, letting the scheduler look each time, until the work has ended or `most` has passed.
+async fn while_waiting(lab: &Lab, most: u64) -> Node {
+    let mut changes = lab.metal.watch();
+    for _ in 0..most {
+        lab.clock.forward(Duration::from_secs(1));
+        lab.metal.wake();
+        changes.borrow_and_update();
+        let node = lab.metal.node(lab.id).await.unwrap();
+        let due = node
+            .work
+            .as_ref()
+            .is_some_and(|work| work.not_before <= lab.metal.now());
+        if node.provision_state != P::DeployWait {
+            return node;
+        }
+        if due {
+            // The look that is due ends with a change of the node.
+            tokio::time::timeout(Duration::from_secs(20), async {
+                loop {
+                    let now = lab.metal.node(lab.id).await.unwrap();
+                    if now.work.as_ref().map(|work| work.not_before)
+                        != node.work.as_ref().map(|work| work.not_before)
+                    {
+                        return;
+                    }
+                    changes.changed().await.unwrap();
+                }
+            })
+            .await
+            .expect("the machine is looked at");
+        }
+    }
+    lab.metal.node(lab.id).await.unwrap()
+}
+
+async fn waiting() -> Lab {
+    let lab = reserved().await;
+    lab.metal
+        .deploy(lab.id, lab.instance, order())
+        .await
+        .unwrap();
+    reach(&lab.metal, lab.id, P::DeployWait).await;
+    lab
+}
+
+#[tokio::test]
+async fn a_machine_that_loses_power_is_told_within_seconds_with_what_it_did() {
+    let lab = waiting().await;
+    let alive = AgentReport {
+        phase: Some("write".into()),
+        done: Some(12 << 20),
+        total: Some(300 << 20),
+        ..AgentReport::default()
+    };
+    call_back(&lab.metal, &lab.machine, alive).await;
+    let node = while_waiting(&lab, 60).await;
+    assert_eq!(node.provision_state, P::DeployWait, "it is on, so it is waited for");
+    lab.machine.state.lock().unwrap().on = false;
+    let before = lab.metal.now();
+    while_waiting(&lab, 60).await;
+    let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
+    let took = lab.metal.now().duration_since(before);
+    assert!(took.as_secs() <= 15, "it took {took:?} of the seed's time");
+    let error = node.last_error.unwrap();
+    for word in [
+        &lab.id.to_string(),
+        "wait for the deploy agent",
+        "the machine is off",
+        "phase `write`, 12 of 300 MiB",
+    ] {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+    assert_eq!(node.power_state, Some(Power::Off));
+    // The same node can be asked again.
+    lab.metal
+        .deploy(lab.id, lab.instance, order())
+        .await
+        .unwrap();
+    reach(&lab.metal, lab.id, P::DeployWait).await;
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_off_for_a_moment_is_not_given_up() {
+    let lab = waiting().await;
+    lab.machine.state.lock().unwrap().on = false;
+    let node = while_waiting(&lab, 11).await;
+    assert!(node.work.as_ref().unwrap().seen_off, "{node:?}");
+    lab.machine.state.lock().unwrap().on = true;
+    let node = while_waiting(&lab, 60).await;
+    assert_eq!(node.provision_state, P::DeployWait);
+    assert!(!node.work.unwrap().seen_off);
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+#[tokio::test]
+async fn a_bmc_that_does_not_answer_meanwhile_is_no_failure() {
+    let lab = waiting().await;
+    lab.machine.state.lock().unwrap().broken = Some("power?");
+    let node = while_waiting(&lab, 60).await;
+    assert_eq!(node.provision_state, P::DeployWait);
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_said_how_it_went_may_switch_the_machine_off() {
+    let lab = waiting().await;
+    lab.machine.state.lock().unwrap().on = false;
+    while_waiting(&lab, 11).await;
     call_back(&lab.metal, &lab.machine, done()).await;
     reach(&lab.metal, lab.id, P::Active).await;
 }

@@ -28,7 +28,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, put};
 use baremetal::{
-    AgentSettings, Baremetal, FakeHardware, Hardware, Images, RedfishHardware, Settings,
+    AgentSettings, Baremetal, Deadlines, FakeHardware, Hardware, Images, RedfishHardware, Settings,
 };
 use http::{HeaderMap, Method, StatusCode};
 use openstack_api::{
@@ -89,6 +89,10 @@ pub async fn open(ctx: &Ctx, images: Option<Arc<dyn Images>>) -> Result<Baremeta
     };
     let metal_settings = Settings {
         automated_clean: settings.automated_clean,
+        deadlines: Deadlines {
+            boot: settings.boot_timeout,
+            ..Deadlines::default()
+        },
         agent,
         images,
         ..Settings::default()

@@ -36,6 +36,7 @@ fn settings(state: &Path, tls: Option<TlsFiles>) -> Settings {
         media_url: None,
         deploy_range: None,
         automated_clean: true,
+        boot_timeout: Duration::from_secs(1200),
         region: "RegionOne".to_owned(),
         token_lifetime: Duration::from_secs(3600),
     }

@@ -21,6 +21,9 @@ pub const RANGE_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub const RANGE_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 /// Addresses for machines that are being deployed or cleaned.
 pub const DEPLOY_RANGE: &str = "192.0.2.201-192.0.2.250";
+/// Seconds from power on until a machine's deploy agent calls. Virtual machines have no firmware; a hundred of them at
+/// once on two processors still take a while.
+pub const BOOT_TIMEOUT: &str = "180";
 /// This host's link to the provisioning network.
 pub const LINK: &str = "tripleo-prov";
 /// All addresses of the provisioning network.

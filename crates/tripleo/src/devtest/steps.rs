@@ -183,6 +183,7 @@ impl Story<'_> {
                 .arg("--internal-listen")
                 .arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
             command.args(["--deploy-range", lab::DEPLOY_RANGE]);
+            command.args(["--boot-timeout", lab::BOOT_TIMEOUT]);
             command
                 .arg("--deploy-agent")
                 .arg(self.context.root.join("target/ci/static/node"));

@@ -1,0 +1,107 @@
+//! Waiting for the deploy agent: whether the machine can still be expected to say how it went.
+//!
+//! Between two reports the machine's power is looked at, so that one that went off is told within seconds and not at
+//! the deadline. A BMC that does not answer meanwhile is no failure: the agent may be well.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::hardware::HardwareError;
+use crate::metal::Baremetal;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::state::Power;
+use crate::steps::{Change, StepError};
+use crate::verbs::after;
+use crate::work::{AgentResult, Purpose, Work};
+
+/// A machine that was found off is looked at again after this time: a restart looks like that for a moment.
+const SURE: Duration = Duration::from_secs(2);
+/// A look takes no longer; the next one may have more luck.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl Baremetal {
+    /// Whether the agent has said how it went, or can still be waited for.
+    pub(crate) async fn agent_result(
+        &self,
+        node: &Node,
+        work: &Work,
+    ) -> Result<Change, StepError> {
+        match &work.result {
+            Some(AgentResult::Done) => return Ok(Change::nothing()),
+            Some(AgentResult::Failed(why)) => {
+                return Err(StepError::last(format!(
+                    "the deploy agent on the machine failed: {why}"
+                )));
+            }
+            None => {}
+        }
+        let power = self.look(node).await;
+        let off = matches!(power, Ok(Some(Power::Off)));
+        let last = last_words(node);
+        if off && work.seen_off {
+            return Err(StepError::last(format!(
+                "the machine is off and its agent did not say how it went; {last}. Its console tells why it went off, \
+                 unless somebody switched it off"
+            )));
+        }
+        if self.now() >= work.deadline {
+            let power = match power {
+                Ok(Some(power)) => format!("its BMC says `{power}`"),
+                Ok(None) => "its BMC does not know its power".to_owned(),
+                Err(error) => format!("its BMC cannot be asked: {}", error.text()),
+            };
+            let agent = self.settings().agent.as_ref();
+            let api = agent.map_or_else(|| "the seed".to_owned(), |agent| agent.api.to_string());
+            let limits = &self.settings().deadlines;
+            let limit = match (node.progress(), work.purpose) {
+                (None, _) => limits.boot,
+                (Some(_), Purpose::Deploy) => limits.deploy,
+                (Some(_), Purpose::CleanMetadata) => limits.clean,
+            };
+            return Err(StepError::last(format!(
+                "the machine was silent for {} s; {last}; {power}. Look at its console: did it boot the medium, and does it reach {api}?",
+                limit.as_secs()
+            )));
+        }
+        Ok(Change::Wait { off })
+    }
+
+    async fn look(&self, node: &Node) -> Result<Option<Power>, HardwareError> {
+        let hardware = match self.hardware_of(node) {
+            Ok(hardware) => hardware,
+            Err(_) => return Ok(None),
+        };
+        let look = tokio::time::timeout(LOOK, hardware.power(node));
+        let power = look.await.unwrap_or(Ok(None));
+        if let Err(error) = &power {
+            tracing::warn!(node = %node.label(), error = %error.text(), "the BMC of a machine that runs the deploy agent does not answer");
+        }
+        power
+    }
+}
+
+/// When the machine is looked at next.
+pub(crate) fn next_look(settings: &Settings, now: Timestamp, off: bool) -> Timestamp {
+    let look = settings.deadlines.look;
+    after(now, if off { look.min(SURE) } else { look })
+}
+
+/// What was last heard of the agent.
+fn last_words(node: &Node) -> String {
+    let Some(progress) = node.progress() else {
+        return "it never called back".to_owned();
+    };
+    let word = |key: &str| progress.get(key).and_then(|value| value.as_str());
+    let number = |key: &str| progress.get(key).and_then(|value| value.as_u64());
+    let done = match (number("done"), number("total")) {
+        (Some(done), Some(total)) => format!(", {} of {} MiB", done >> 20, total >> 20),
+        (_, _) => String::new(),
+    };
+    format!(
+        "its last report, at {}, was phase `{}`{done}",
+        word("at").unwrap_or("?"),
+        word("phase").unwrap_or("?")
+    )
+}
