@@ -12,7 +12,6 @@ mod model;
 mod power;
 mod quirks;
 mod redfish;
-mod secret;
 mod settings;
 mod tls;
 

@@ -6,7 +6,6 @@
 
 mod contract;
 mod error;
-mod secret;
 mod seen;
 mod spec;
 

@@ -10,7 +10,6 @@ mod extract;
 mod id;
 mod microversion;
 mod paging;
-mod secret;
 mod service;
 pub mod time;
 mod token;

@@ -1,7 +1,7 @@
 //! One type for everything that must not be seen: passwords, tokens, keys.
 //!
 //! It is wiped when dropped, prints as `***`, and cannot be serialised: whoever writes it out says `expose()`,
-//! which is easy to search for.
+//! which is easy to search for. Knows nothing of what the secrets are for.
 
 use std::fmt;
 
@@ -49,6 +49,14 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.expose())
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -77,5 +85,6 @@ mod tests {
         assert_eq!(a.expose().len(), 32);
         assert!(!a.matches(b.expose()));
         assert!(a.matches(a.clone().expose()));
+        assert!(a == a.clone() && a != b);
     }
 }
