@@ -4,7 +4,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=$ROOT/target/ci
 STATE=${STORY_STATE:-$ROOT/target/check/story}
 export TRIPLEO_STATE=$STATE OS_CLIENT_CONFIG_FILE=$STATE/seed/clouds.yaml
-PATH=$BIN:$ROOT/target/check/venv/bin:$PATH
+VENV=$ROOT/target/check/venv
+PATH=$BIN:$VENV/bin:$PATH
 
 story() { printf -- '-- %s\n' "$*"; }
 broken() { printf 'story: %s\n' "$*" >&2; exit 1; }
@@ -25,8 +26,8 @@ own_network() {
   unshare --net sh -c 'ip link set lo up; exec "$@"' sh "$@"
 }
 
-# page ADDRESS: the page of a machine.
-page() { curl -fsS --max-time 30 --retry 5 --retry-connrefused "http://$1/"; }
+# page ADDRESS[/PATH]: a page of a machine.
+page() { case $1 in */*) ;; *) set -- "$1/" ;; esac; curl -fsS --max-time 30 --retry 5 --retry-connrefused "http://$1"; }
 
 # until_page ADDRESS TEXT: waits until the page shows the text; the deadline is far beyond what is wanted.
 until_page() {
