@@ -97,7 +97,13 @@ fn look(
                 .last_error
                 .clone()
                 .unwrap_or_else(|| "it did not say why".to_owned());
-            ("ERROR", None, Some(format!("node {label}: {said}")))
+            // Most of what goes wrong with a node names it already.
+            let why = if said.contains(&label) {
+                said
+            } else {
+                format!("node {label}: {said}")
+            };
+            ("ERROR", None, Some(why))
         }
         _ if due => waiting(building, format!("node {label} is busy")),
         ProvisionState::Active if record.note.reboot.is_some() || node.work.is_some() => {

@@ -1,5 +1,6 @@
 //! `tripleo node`: enrol machines, list and show them, read their consoles.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,10 @@ fn check(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Enrols machines that are not known yet and brings all of them to `available`; those that hold an instance stay as they are.
+/// Enrols machines that are not known yet and brings all of them to `available`; those that hold an instance stay as they are, but for
+/// their power: one that should be on and is not, since its host or BMC lost power, is switched on.
+///
+/// What failed before this call is tried once more, so that a mended cause is enough.
 pub async fn import(context: &Context, machines: &[Machine]) -> anyhow::Result<()> {
     let mut progress = context
         .output
@@ -103,10 +107,11 @@ pub async fn import(context: &Context, machines: &[Machine]) -> anyhow::Result<(
         names.push(name);
     }
     let until = Instant::now() + AVAILABLE;
+    let mut asked = HashSet::new();
     loop {
         let mut waiting = Vec::new();
         for name in &names {
-            if let Some(state) = advance(context, name).await? {
+            if let Some(state) = advance(context, name, &mut asked).await? {
                 waiting.push(format!("{name} {state}"));
             }
         }
@@ -129,7 +134,14 @@ const AVAILABLE: Duration = Duration::from_secs(30 * 60);
 
 async fn enrol(context: &Context, name: &str, machine: &Machine) -> anyhow::Result<()> {
     let cloud = context.cloud().await?;
-    let node = match cloud.find("baremetal", &format!("v1/nodes/{name}")).await? {
+    let path = format!("v1/nodes/{name}");
+    let node = match cloud.find("baremetal", &path).await? {
+        Some(node) if node["provision_state"] == "enroll" && node["reservation"].is_null() => {
+            // It was never under control: how it is driven may have been wrong, and the file is right now.
+            let driver = node_body(name, machine)["driver_info"].take();
+            let change = json!([{ "op": "add", "path": "/driver_info", "value": driver }]);
+            cloud.patch("baremetal", &path, &change).await?
+        }
         Some(node) => node,
         None => {
             cloud
@@ -186,33 +198,63 @@ fn node_body(name: &str, machine: &Machine) -> Value {
 }
 
 /// Asks for the next step of a machine on its way to `available`; tells the state while it is under way.
-async fn advance(context: &Context, name: &str) -> anyhow::Result<Option<String>> {
+async fn advance(
+    context: &Context,
+    name: &str,
+    asked: &mut HashSet<String>,
+) -> anyhow::Result<Option<String>> {
     let cloud = context.cloud().await?;
     let node = cloud.get("baremetal", &format!("v1/nodes/{name}")).await?;
     let state = text(&node["provision_state"]);
+    if !node["instance_uuid"].is_null() {
+        return keep_on(context, name, &node, &state).await;
+    }
+    let failed = state.ends_with("failed") || state == "error";
+    let refused = state == "enroll"
+        && node["target_provision_state"].is_null()
+        && !node["last_error"].is_null();
+    if (failed || refused) && asked.contains(name) {
+        bail!(
+            "node {name} is in state `{state}`: {}; look closer: tripleo node show {name}, tripleo node console {name}",
+            text(&node["last_error"])
+        );
+    }
     let verb = match state.as_str() {
         "available" | "active" => return Ok(None),
-        "enroll" if node["target_provision_state"].is_null() && !node["last_error"].is_null() => {
-            bail!(
-                "node {name} stays enrolled only: {}",
-                text(&node["last_error"])
-            )
-        }
-        "enroll" => "manage",
         "manageable" => "provide",
-        failed if failed.ends_with("failed") || failed == "error" => bail!(
-            "node {name} is in state `{failed}`: {}; look closer: tripleo node console {name}",
-            text(&node["last_error"])
-        ),
+        "deploy failed" | "error" => "deleted",
+        _ if failed || state == "enroll" => "manage",
         _ => return Ok(Some(state)),
     };
-    if node["target_provision_state"].is_null() {
+    // A failed verb leaves its goal to be seen.
+    if failed || node["target_provision_state"].is_null() {
         let path = format!("v1/nodes/{name}/states/provision");
         cloud
             .put("baremetal", &path, &json!({ "target": verb }))
             .await?;
+        asked.insert(name.to_owned());
     }
     Ok(Some(state))
+}
+
+/// Whose instance runs keeps its state; its stack mends what failed. Only lost power is given back.
+async fn keep_on(
+    context: &Context,
+    name: &str,
+    node: &Value,
+    state: &str,
+) -> anyhow::Result<Option<String>> {
+    let should_be_on = state == "active"
+        && node["power_state"] == "power on"
+        && node["target_power_state"].is_null()
+        && node["maintenance"] != true;
+    if should_be_on {
+        let path = format!("v1/nodes/{name}/states/power");
+        let target = json!({ "target": "power on" });
+        let cloud = context.cloud().await?;
+        cloud.put("baremetal", &path, &target).await?;
+    }
+    Ok(None)
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
