@@ -134,7 +134,8 @@ impl Baremetal {
         let progress = json!({
             "phase": report.phase, "done": report.done, "total": report.total, "at": now.to_string(),
         });
-        node.driver_internal_info.insert("progress".into(), progress);
+        node.driver_internal_info
+            .insert("progress".into(), progress);
         show(node, now);
         self.touch(node);
     }

@@ -42,6 +42,8 @@ pub struct Candidate {
     pub node: Node,
     /// Why it does not fit.
     pub why_not: Option<String>,
+    /// Whether it is what is wanted and only has to become free: it is being cleaned, or on its way there.
+    pub soon: bool,
 }
 
 /// Why a node does not fit; none: it does.
@@ -68,6 +70,18 @@ pub(crate) fn unavailable(node: &Node) -> Option<String> {
         return Some("it is retired".into());
     }
     node.work.as_ref().map(|_| "it is being worked on".into())
+}
+
+/// Whether a node becomes available without anybody doing anything, if all goes well.
+fn becomes_available(node: &Node) -> bool {
+    let on_its_way = match node.provision_state {
+        // Undeploying goes through cleaning by itself; cleaning by hand ends elsewhere.
+        ProvisionState::Deleting | ProvisionState::Cleaning | ProvisionState::CleanWait => {
+            node.target_provision_state == Some(ProvisionState::Available)
+        }
+        _ => false,
+    };
+    on_its_way && !node.maintenance && !node.retired
 }
 
 /// Why a node is not what is wanted, whether it can be had or not.
@@ -260,6 +274,7 @@ fn judge(nodes: Vec<Node>, wanted: &Wanted) -> Vec<Candidate> {
         .into_iter()
         .map(|node| Candidate {
             why_not: why_not(&node, wanted),
+            soon: becomes_available(&node) && unfit(&node, wanted).is_none(),
             node,
         })
         .collect()
@@ -290,6 +305,45 @@ mod tests {
         let (mut node, mut wanted) = (node(), Wanted::default());
         change(&mut node, &mut wanted);
         assert_eq!(why_not(&node, &wanted).as_deref(), expect);
+    }
+
+    #[test]
+    fn a_node_that_is_cleaned_for_the_next_one_is_soon_free() {
+        let soon = |state, target, change: &dyn Fn(&mut Node)| {
+            let mut node = node();
+            node.provision_state = state;
+            node.target_provision_state = target;
+            change(&mut node);
+            judge(
+                vec![node],
+                &Wanted {
+                    resource_class: Some("baremetal".into()),
+                    ..Wanted::default()
+                },
+            )[0]
+            .soon
+        };
+        use ProvisionState as P;
+        let free = Some(P::Available);
+        for state in [P::Deleting, P::Cleaning, P::CleanWait] {
+            assert!(soon(state, free, &|_| {}), "{state}");
+            assert!(
+                !soon(state, Some(P::Manageable), &|_| {}),
+                "{state} by hand"
+            );
+            assert!(!soon(state, free, &|node| node.maintenance = true));
+            assert!(!soon(state, free, &|node| node.retired = true));
+            assert!(!soon(state, free, &|node| node.resource_class = None));
+        }
+        for state in [
+            P::Active,
+            P::CleanFailed,
+            P::Manageable,
+            P::DeployFailed,
+            P::Available,
+        ] {
+            assert!(!soon(state, free, &|_| {}), "{state}");
+        }
     }
 
     #[test]

@@ -281,11 +281,7 @@ fn check(node: &Node, verb: Verb) -> Result<(), MetalError> {
 }
 
 /// When `step` must be done that begins at `now`.
-pub(crate) fn deadline(
-    settings: &Settings,
-    now: Timestamp,
-    step: Option<&Step>,
-) -> Timestamp {
+pub(crate) fn deadline(settings: &Settings, now: Timestamp, step: Option<&Step>) -> Timestamp {
     let limits = &settings.deadlines;
     let limit = match step {
         Some(Step::Inspect) => limits.inspect,

@@ -23,11 +23,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 impl Baremetal {
     /// Whether the agent has said how it went, or can still be waited for.
-    pub(crate) async fn agent_result(
-        &self,
-        node: &Node,
-        work: &Work,
-    ) -> Result<Change, StepError> {
+    pub(crate) async fn agent_result(&self, node: &Node, work: &Work) -> Result<Change, StepError> {
         match &work.result {
             Some(AgentResult::Done) => return Ok(Change::nothing()),
             Some(AgentResult::Failed(why)) => {

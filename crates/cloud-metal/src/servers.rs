@@ -5,7 +5,7 @@
 //! again: a call that was cut off anywhere goes on where it was.
 
 use baremetal::{
-    Candidate, DeployOrder, Image, MetalError, Node, NodeId, PowerTarget, ProvisionState,
+    Candidate, DeployOrder, Image, MetalError, Node, NodeId, PowerTarget, ProvisionState, reasons,
 };
 use cloud::{
     CloudError, Effect, KeyPair, Kind, Misfit, Named, Network, Order, PhysicalName, Seen, Server,
@@ -55,7 +55,10 @@ impl MetalCloud {
                 Some(record) => changed_server(tx, record, &spec, &kept, reserved, now),
             })
             .await?;
-        let record = self.with_node(record, want, order).await?;
+        let record = match self.with_node(record, want, order).await? {
+            Chosen::Node(record) => record,
+            Chosen::Later { record, why } => return self.pending(record, why, order),
+        };
         self.serve_addresses().await?;
         let record = self.with_image(record, want, order, image).await?;
         self.tell(record, order).await
@@ -67,9 +70,9 @@ impl MetalCloud {
         record: Record<Server>,
         want: &ServerSpec,
         order: &Order,
-    ) -> Result<Record<Server>, CloudError> {
+    ) -> Result<Chosen, CloudError> {
         if record.note.node.is_some() {
-            return Ok(record);
+            return Ok(Chosen::Node(record));
         }
         let metal = &self.inner.metal;
         let failed = |error| of_metal(&want.name, error);
@@ -81,6 +84,13 @@ impl MetalCloud {
             Ok(node) => node,
             Err(MetalError::NoneFits { .. }) => {
                 let candidates = metal.candidates(&wanted).await.map_err(failed)?;
+                if candidates
+                    .iter()
+                    .any(|one| one.soon || one.why_not.is_none())
+                {
+                    let why = format!("no node is free yet: {}", reasons(&candidates));
+                    return Ok(Chosen::Later { record, why });
+                }
                 // Nothing of a server that cannot be stays behind.
                 self.forget(record).await?;
                 return Err(CloudError::NoFittingNode {
@@ -90,7 +100,7 @@ impl MetalCloud {
             }
             Err(error) => return Err(failed(error)),
         };
-        self.take(record, node).await
+        self.take(record, node).await.map(Chosen::Node)
     }
 
     /// Gives the interfaces of a node that was reserved to the ports of its server.
@@ -261,20 +271,28 @@ impl MetalCloud {
         }
         match state.waits {
             None => Ok(Seen::Ready(state.record.thing)),
-            Some(why) if self.now() > order.deadline => Err(CloudError::DeadlinePassed {
-                kind: Kind::Server,
-                name,
-                why,
-            }),
-            Some(why) => {
-                let since = state.record.note.since;
-                Ok(Seen::Pending {
-                    why,
-                    since,
-                    so_far: Some(state.record.thing),
-                })
-            }
+            Some(why) => self.pending(state.record, why, order),
         }
+    }
+
+    fn pending(
+        &self,
+        record: Record<Server>,
+        why: String,
+        order: &Order,
+    ) -> Result<Seen<Server>, CloudError> {
+        if self.now() > order.deadline {
+            return Err(CloudError::DeadlinePassed {
+                kind: Kind::Server,
+                name: record.thing.name,
+                why,
+            });
+        }
+        Ok(Seen::Pending {
+            why,
+            since: record.note.since,
+            so_far: Some(record.thing),
+        })
     }
 
     pub(crate) async fn rebuild(
@@ -445,6 +463,14 @@ impl MetalCloud {
             why,
         })
     }
+}
+
+/// What choosing a node for a server came to.
+enum Chosen {
+    /// It has one.
+    Node(Record<Server>),
+    /// One that fits is not free yet.
+    Later { record: Record<Server>, why: String },
 }
 
 /// The identity by which bare metal knows a server.

@@ -399,7 +399,11 @@ async fn a_machine_that_loses_power_is_told_within_seconds_with_what_it_did() {
     };
     call_back(&lab.metal, &lab.machine, alive).await;
     let node = while_waiting(&lab, 60).await;
-    assert_eq!(node.provision_state, P::DeployWait, "it is on, so it is waited for");
+    assert_eq!(
+        node.provision_state,
+        P::DeployWait,
+        "it is on, so it is waited for"
+    );
     lab.machine.state.lock().unwrap().on = false;
     let before = lab.metal.now();
     while_waiting(&lab, 60).await;

@@ -1,8 +1,9 @@
 //! Which node a server gets, and what is said and left behind when it gets none.
 
-use cloud::{Cloud, CloudError, Kind};
+use baremetal::{Node, ProvisionState, Verb};
+use cloud::{Cloud, CloudError, Kind, Seen};
 
-use crate::setting::{on_networks, open, physical};
+use crate::setting::{on_networks, open, order, physical};
 
 #[tokio::test]
 async fn a_server_gets_the_interfaces_of_its_node_and_gives_them_back() {
@@ -99,4 +100,54 @@ async fn a_node_with_too_few_interfaces_is_given_back() {
         .server(&on_networks("b", &["ctl"]))
         .await
         .expect("a server");
+}
+
+#[tokio::test]
+async fn a_node_that_is_being_cleaned_is_waited_for_and_one_that_failed_is_not() {
+    let setting = open(None).await;
+    setting.network("ctl", "192.0.2.0/24").await;
+    let node = setting
+        .node("n1", "baremetal", &["52:54:00:00:00:01"])
+        .await;
+    let cleaned = |node: &mut Node| {
+        node.provision_state = ProvisionState::CleanWait;
+        node.target_provision_state = Some(ProvisionState::Available);
+        Ok(())
+    };
+    setting
+        .metal
+        .update_node(node, cleaned)
+        .await
+        .expect("a node that is cleaned");
+    let want = on_networks("a", &["ctl"]);
+    let (name, first) = (physical("a"), order(1));
+    let ask = || setting.cloud.ensure_server(&name, &want, &first);
+    let Ok(Seen::Pending { why, .. }) = ask().await else {
+        panic!("it is not waited for");
+    };
+    assert!(
+        why.starts_with("no node is free yet: n1: it is `clean wait`"),
+        "{why}"
+    );
+    setting
+        .metal
+        .ask(node, Verb::Abort.into())
+        .await
+        .expect("aborts");
+    let error = ask().await.expect_err("nobody cleans it any more");
+    assert!(
+        matches!(&error, CloudError::NoFittingNode { .. }),
+        "{error}"
+    );
+    assert_eq!(setting.cloud.server(&physical("a")).await, Ok(None));
+    for verb in [Verb::Manage, Verb::Provide] {
+        setting
+            .metal
+            .ask(node, verb.into())
+            .await
+            .expect("is asked");
+        setting.rests(node, verb.goal()).await;
+    }
+    let server = setting.server(&want).await.expect("a server");
+    assert_eq!(server.host.as_deref(), Some("n1"));
 }

@@ -114,6 +114,19 @@ impl Setting {
             .expect("subnet");
     }
 
+    /// Waits until a node has reached a state with nothing left to do.
+    pub async fn rests(&self, node: NodeId, state: ProvisionState) {
+        let mut changes = self.metal.watch();
+        loop {
+            changes.borrow_and_update();
+            let now = self.metal.node(node).await.expect("node");
+            if now.provision_state == state && now.work.is_none() {
+                return;
+            }
+            changes.changed().await.expect("bare metal lives");
+        }
+    }
+
     /// Asks for a server until it is there.
     pub async fn server(&self, want: &ServerSpec) -> Result<cloud::Server, CloudError> {
         let mut seen = Revision::default();
