@@ -372,3 +372,62 @@ fn check(name: &str, controller: &BTreeMap<String, String>, compute: &BTreeMap<S
         "{name}"
     );
 }
+
+/// Texts in metadata under names of secrets.
+fn secrets(name: &str, value: &serde_json::Value, found: &mut BTreeMap<String, String>) {
+    match value {
+        serde_json::Value::Object(all) => {
+            for (key, value) in all {
+                secrets(&format!("{name}.{key}"), value, found);
+            }
+        }
+        serde_json::Value::String(text) => {
+            let last = name.rsplit('.').next().unwrap();
+            let words = ["password", "secret", "cookie", "-key-"];
+            if words.iter().any(|word| last.contains(word)) {
+                found.insert(name.to_owned(), text.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+async fn secrets_of(engine: &Engine, role: &str) -> BTreeMap<String, String> {
+    let stack = create(engine, &[]).await;
+    let mut found = BTreeMap::new();
+    for server in servers(&stack, role) {
+        let document = engine.metadata(&server).await.unwrap().document;
+        for deployment in document["deployments"].as_array().unwrap() {
+            secrets("", &deployment["config"], &mut found);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn deployments_have_no_secret_in_common_and_services_share_none() {
+    let (first, second) = (lab(2), lab(2));
+    let one = secrets_of(&first.engine().await, "controllers").await;
+    let other = secrets_of(&second.engine().await, "controllers").await;
+    assert!(one.keys().eq(other.keys()));
+    assert!(one.len() >= 17, "{:?}", one.keys());
+    let distinct: BTreeSet<&String> = one.values().chain(other.values()).collect();
+    assert_eq!(distinct.len(), one.len() + other.len());
+    for (name, text) in one.iter().chain(&other) {
+        assert!(text.len() >= 24, "{name} can be guessed");
+        // A file of a service must not read more than one value out of it.
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '=';
+        assert!(
+            text.chars().all(plain),
+            "{name} has letters that end a value"
+        );
+    }
+    // A node that runs instances knows no password of a database, of the administrator, or of the broker's own programs.
+    let third = lab(2);
+    let compute = secrets_of(&third.engine().await, "computes").await;
+    for name in compute.keys() {
+        let own =
+            !name.contains("db-password") && !name.contains("admin") && !name.contains("cookie");
+        assert!(own, "{name}");
+    }
+}
