@@ -79,11 +79,21 @@ struct Work {
 
 impl Work {
     fn prepare(&mut self, set: &FileSet) -> Result<(), Failure> {
-        if set.changed().next().is_none() {
+        let is_left_over = |file: &&FileChange| beside(&file.path).symlink_metadata().is_ok();
+        let left_over = set.files.iter().any(|file| is_left_over(&file));
+        if set.changed().next().is_none() && !left_over {
             return Ok(());
         }
         self.make_directories(&set.root)?;
         self._lock = lock(&set.root).map_err(|error| (set.root.clone(), error))?;
+        if left_over {
+            // A killed run may have got as far as the exchange; what it left beside a file that is right by now holds the
+            // former content. What cannot be removed here is in the way of that file's next change, and told then.
+            let kept = set.files.iter().filter(|file| !file.action.changes());
+            for file in kept.filter(is_left_over) {
+                let _ = fs::remove_file(beside(&file.path));
+            }
+        }
         set.changed().try_for_each(|file| self.prepare_one(file))
     }
 
@@ -470,6 +480,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(".a.os-apply-config"), "half").unwrap();
         let set = FileSet::decide(vec![rendered("a", "new")], root.path()).unwrap();
+        apply(&set).unwrap();
+        assert_eq!(tree(root.path()).len(), 1);
+        // Cut off after the exchange, the former file is left beside one that is right already.
+        fs::write(root.path().join(".a.os-apply-config"), "former").unwrap();
+        let set = FileSet::decide(vec![rendered("a", "new")], root.path()).unwrap();
+        assert_eq!(set.changed().count(), 0);
         apply(&set).unwrap();
         assert_eq!(tree(root.path()).len(), 1);
     }
