@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::attached::Attached;
 use self::layering::Stack;
+pub(crate) use self::tree::tree_kib;
 use crate::block::BlockError;
 use crate::disk_image::DiskError;
 use crate::element::ElementVariables;

@@ -3,7 +3,7 @@
 //! Two trees with the same digest give the same results to whoever reads them. Times are left out, or no
 //! copy would ever equal its source.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -13,14 +13,80 @@ use sha2::{Digest, Sha256};
 
 /// A digest under way.
 #[derive(Default)]
-pub struct Hasher(Sha256);
+pub struct Hasher {
+    all: Sha256,
+    /// The digest of what is being noted.
+    part: Option<Sha256>,
+    inputs: Vec<Input>,
+}
+
+/// Something that went into a digest: what it is, and a short digest of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// What it is: `file install.d/50-x`, `variable ARCH`.
+    pub name: String,
+    /// Changes when it changes.
+    pub digest: String,
+}
+
+/// A digest that is finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The digest in hexadecimal.
+    pub digest: String,
+    /// What went into it.
+    pub inputs: Vec<Input>,
+}
+
+impl Key {
+    /// Takes over what went into a key that this one is made from.
+    pub fn with(mut self, other: Self) -> Self {
+        let mut inputs = other.inputs;
+        // The other key stands among the inputs only as a number.
+        let own = self.inputs.into_iter();
+        inputs.extend(
+            own.filter(|input| input.name != "layer below" && !input.name.starts_with("kind ")),
+        );
+        self.inputs = inputs;
+        self
+    }
+}
+
+/// How much of a digest tells inputs apart.
+const SHORT: usize = 8;
 
 impl Hasher {
     /// Adds a field; its length is part of it, so fields cannot run into each other.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        let length = (bytes.len() as u64).to_le_bytes();
+        for hasher in [Some(&mut self.all), self.part.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            hasher.update(length);
+            hasher.update(bytes);
+        }
         self
+    }
+
+    /// Adds what `add` adds, and notes that this was `name`.
+    pub fn noted(
+        &mut self,
+        kind: &str,
+        name: &str,
+        add: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<&mut Self> {
+        let outer = self.part.replace(Sha256::new());
+        let result = add(self);
+        let part = std::mem::replace(&mut self.part, outer);
+        if let Some(part) = part {
+            let digest = part.finalize();
+            self.inputs.push(Input {
+                name: format!("{kind} {name}"),
+                digest: hexadecimal(&digest[..SHORT]),
+            });
+        }
+        result.map(|()| self)
     }
 
     /// Adds all below `path`, except what `skip` names (paths relative to `path`).
@@ -46,19 +112,29 @@ impl Hasher {
             }
             let path = top.join(&inner);
             let metadata = path.symlink_metadata()?;
-            self.field(inner.as_os_str().as_bytes());
-            self.field(&metadata.mode().to_le_bytes());
-            self.field(&metadata.uid().to_le_bytes());
-            self.field(&metadata.gid().to_le_bytes());
-            if metadata.is_symlink() {
-                self.field(std::fs::read_link(&path)?.as_os_str().as_bytes());
-            } else if metadata.is_dir() {
+            let name = inner.display().to_string();
+            self.noted("file", &name, |hasher| {
+                hasher.entry(&path, &inner, &metadata)
+            })?;
+            if metadata.is_dir() {
                 self.below(top, &inner, skip)?;
-            } else if metadata.is_file() {
-                self.file(&path)?;
-            } else {
-                self.field(&metadata.rdev().to_le_bytes());
             }
+        }
+        Ok(())
+    }
+
+    /// Adds one file, link, folder or device; not what lies in a folder.
+    fn entry(&mut self, path: &Path, inner: &Path, metadata: &Metadata) -> io::Result<()> {
+        self.field(inner.as_os_str().as_bytes());
+        self.field(&metadata.mode().to_le_bytes());
+        self.field(&metadata.uid().to_le_bytes());
+        self.field(&metadata.gid().to_le_bytes());
+        if metadata.is_symlink() {
+            self.field(std::fs::read_link(path)?.as_os_str().as_bytes());
+        } else if metadata.is_file() {
+            self.file(path)?;
+        } else if !metadata.is_dir() {
+            self.field(&metadata.rdev().to_le_bytes());
         }
         Ok(())
     }
@@ -77,14 +153,17 @@ impl Hasher {
         Ok(self.field(&inner.finalize()))
     }
 
-    /// The digest in hexadecimal.
-    pub fn finish(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+    /// The digest, and what went into it.
+    pub fn finish(self) -> Key {
+        Key {
+            digest: hexadecimal(&self.all.finalize()),
+            inputs: self.inputs,
+        }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -96,7 +175,7 @@ mod tests {
         hasher
             .tree(path, &|path| path == Path::new("skipped"))
             .expect("reads");
-        hasher.finish()
+        hasher.finish().digest
     }
 
     #[test]

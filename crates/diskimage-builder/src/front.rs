@@ -5,11 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use crate::build::{Build, BuildError};
 use crate::element::Library;
 use crate::layers::Layers;
 use crate::log::Log;
 use crate::options::{Options, help};
+use crate::phases::{PhaseError, event};
 use crate::plan::{BuildPlan, LayoutSource, PlanError};
 use crate::settings::{Settings, Surroundings};
 use crate::stage::{self, Guarded, STAGE};
@@ -129,7 +132,8 @@ fn front(options: &Options, around: &Surroundings) -> ExitCode {
         .value("logfile")
         .or_else(|| around.variable("LOGFILE"))
         .map(PathBuf::from);
-    let log = match Log::open(path.as_deref(), around) {
+    let json = options.value("format") == Some("json");
+    let log = match Log::open(path.as_deref(), around, json) {
         Ok(log) => log,
         Err(error) => {
             let path = path.unwrap_or_default();
@@ -164,7 +168,10 @@ fn front(options: &Options, around: &Surroundings) -> ExitCode {
     if settings.plan_only {
         return print(&plan.to_string());
     }
-    run_guarded(&log)
+    log.also_to(&log_file(&settings));
+    let code = run_guarded(&log);
+    log.event(&json!({"event": "end", "code": code, "log": log.path()}));
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// Cache and locks have their folders even if nothing else works: elements expect them.
@@ -189,17 +196,27 @@ fn make_folders(options: &Options, around: &Surroundings) -> Result<(), String> 
     Ok(())
 }
 
-/// Starts the guard, writes the log while it lives, and ends as it ends.
-fn run_guarded(log: &Log) -> ExitCode {
+/// The log of this build, in the cache.
+fn log_file(settings: &Settings) -> PathBuf {
+    let name = Path::new(&settings.image_name)
+        .file_name()
+        .unwrap_or_default();
+    let folder = settings.cache.join("logs");
+    let _ = std::fs::create_dir_all(&folder);
+    folder.join(format!("{}.log", name.to_string_lossy()))
+}
+
+/// Starts the guard, writes the log while it lives, and gives its exit code.
+fn run_guarded(log: &Log) -> i32 {
     if let Err(error) = stage::ending_signals().thread_block() {
         log.say(&format!("cannot block signals: {error}"));
-        return ExitCode::FAILURE;
+        return 1;
     }
     let (mut guard, output) = match stage::start_guard() {
         Ok(started) => started,
         Err(error) => {
             log.say(&with_hint(&error, error.hint()));
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
     let signals = stage::forward_signals(guard.id());
@@ -217,7 +234,7 @@ fn run_guarded(log: &Log) -> ExitCode {
     if code != 0 {
         tell_failure(log, code);
     }
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+    code
 }
 
 fn tell_failure(log: &Log, code: i32) {
@@ -287,8 +304,24 @@ fn worker(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("ERROR: {}\n", with_hint(&error, error.hint())));
+            event(
+                &json!({"event": "failure", "text": error.to_string(), "hook": failed_hook(&error)}),
+            );
             exit_code(&error)
         }
+    }
+}
+
+/// Element, phase and hook of a failure, for programs.
+fn failed_hook(error: &BuildError) -> Option<Value> {
+    match error {
+        BuildError::Phase(PhaseError::Hook {
+            element,
+            phase,
+            hook,
+            code,
+        }) => Some(json!({"element": element, "phase": phase, "hook": hook, "code": code})),
+        _ => None,
     }
 }
 

@@ -12,11 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
 
-use crate::digest::Hasher;
+use crate::digest::{Hasher, Key};
 use crate::stage::{PARTIAL, remove_tree};
 
 /// Raised when what a layer holds or how keys are made changes.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Layers that no build has used for this long are removed.
 const FORGOTTEN: Duration = Duration::from_secs(14 * 86400);
@@ -111,11 +111,12 @@ impl Layers {
     }
 
     /// Finds the layer of `key`, waiting while another build makes it, or starts one.
-    pub fn open(&self, key: &str) -> Result<Layer, LayerError> {
+    pub fn open(&self, wanted: &Key) -> Result<Layer, LayerError> {
         std::fs::create_dir_all(&self.folder).map_err(failed(&self.folder))?;
+        let key = wanted.digest.as_str();
         let last = self.folder.join(key);
         if !self.keeps() {
-            return self.draft(key, last, None);
+            return self.draft(wanted, last, None);
         }
         let lock_path = self.folder.join(format!("{key}.lock"));
         let options = || {
@@ -144,12 +145,15 @@ impl Layers {
             });
         }
         remove_tree(&last);
-        self.draft(key, last, Some(lock))
+        self.draft(wanted, last, Some(lock))
     }
 
-    fn draft(&self, key: &str, last: PathBuf, lock: Option<File>) -> Result<Layer, LayerError> {
-        let folder = self.folder.join(format!("{key}.{}.{PARTIAL}", self.id));
+    fn draft(&self, key: &Key, last: PathBuf, lock: Option<File>) -> Result<Layer, LayerError> {
+        let folder = self
+            .folder
+            .join(format!("{}.{}.{PARTIAL}", key.digest, self.id));
         std::fs::create_dir_all(folder.join("tree")).map_err(failed(&folder))?;
+        crate::cache::write_inputs(&folder, key).map_err(failed(&folder))?;
         Ok(Layer::Wanted(Draft { folder, last, lock }))
     }
 
@@ -329,10 +333,14 @@ impl Relevant<'_> {
 /// Starts a key with what all layers depend on.
 pub fn start_key(below: &str, kind: &str) -> Hasher {
     let mut hasher = Hasher::default();
-    hasher
-        .field(FORMAT.as_bytes())
-        .field(kind.as_bytes())
-        .field(below.as_bytes());
+    hasher.field(FORMAT.as_bytes()).field(kind.as_bytes());
+    // Nothing here can fail: what is added is at hand.
+    for (name, value) in [("kind", kind), ("layer", "below")] {
+        let _ = hasher.noted(name, value, |hasher| {
+            hasher.field(below.as_bytes());
+            Ok(())
+        });
+    }
     hasher
 }
 
@@ -348,13 +356,16 @@ pub fn add_variables(
         if !name.to_str().is_some_and(|name| relevant.takes(name)) {
             continue;
         }
-        hasher
-            .field(name.as_encoded_bytes())
-            .field(value.as_encoded_bytes());
-        let path = Path::new(value);
-        if path.is_absolute() && path.is_file() {
-            hasher.file(path)?;
-        }
+        hasher.noted("variable", &name.to_string_lossy(), |hasher| {
+            hasher
+                .field(name.as_encoded_bytes())
+                .field(value.as_encoded_bytes());
+            let path = Path::new(value);
+            if path.is_absolute() && path.is_file() {
+                hasher.file(path)?;
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -382,21 +393,22 @@ mod tests {
     fn a_kept_layer_is_found_and_a_dropped_draft_is_not() {
         let top = tempfile::tempdir().expect("folder");
         let layers = layers(top.path(), 60);
-        let Layer::Wanted(draft) = layers.open("k").expect("opens") else {
+        let key = start_key("", "k").finish();
+        let Layer::Wanted(draft) = layers.open(&key).expect("opens") else {
             panic!("is new")
         };
         std::fs::write(draft.tree().join("f"), "x").expect("file");
         drop(draft);
-        let Layer::Wanted(draft) = layers.open("k").expect("opens") else {
+        let Layer::Wanted(draft) = layers.open(&key).expect("opens") else {
             panic!("was dropped")
         };
         let (tree, _lock) = layers.keep(draft).expect("keeps");
-        assert!(tree.ends_with("layers/k/tree"));
+        assert!(tree.ends_with(Path::new("layers").join(&key.digest).join("tree")));
         assert!(matches!(
-            layers.open("k").expect("opens"),
+            layers.open(&key).expect("opens"),
             Layer::There { .. }
         ));
-        assert!(!self::layers(top.path(), 0).has("k"));
+        assert!(!self::layers(top.path(), 0).has(&key.digest));
     }
 
     #[test]

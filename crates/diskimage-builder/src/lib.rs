@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod build;
+pub mod cache;
 pub mod digest;
 pub mod disk_image;
 pub mod element;

@@ -1,6 +1,7 @@
 //! The log of a build: every line with its time, to the terminal and to the log file.
 //!
-//! All that hooks and tools print passes here. Keeps the last lines for the message of a failure.
+//! All that hooks and tools print passes here. Keeps the last lines for the message of a failure. For programs each
+//! line is a JSON object, and events of the build come between them.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -8,8 +9,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use jiff::ZonedDateTime;
+use std::os::unix::fs::OpenOptionsExt;
 
+use jiff::ZonedDateTime;
+use serde_json::{Value, json};
+
+use crate::phases::EVENT;
 use crate::settings::Surroundings;
 
 /// How many lines a failure shows.
@@ -21,6 +26,7 @@ pub struct Log(Arc<Mutex<Inner>>);
 
 struct Inner {
     quiet: bool,
+    json: bool,
     stamps: bool,
     file: Option<File>,
     path: Option<PathBuf>,
@@ -29,7 +35,7 @@ struct Inner {
 
 impl Log {
     /// Opens the log as options and variables say.
-    pub fn open(path: Option<&Path>, around: &Surroundings) -> io::Result<Self> {
+    pub fn open(path: Option<&Path>, around: &Surroundings, json: bool) -> io::Result<Self> {
         let file = path
             .map(|path| File::options().append(true).create(true).open(path))
             .transpose()?;
@@ -41,13 +47,50 @@ impl Log {
             .variable("DIB_NO_TIMESTAMP")
             .is_none_or(|value| value == "0");
         let inner = Inner {
-            quiet,
+            quiet: quiet && !json,
+            json,
             stamps,
             file,
             path: path.map(Path::to_owned),
             tail: VecDeque::new(),
         };
         Ok(Self(Arc::new(Mutex::new(inner))))
+    }
+
+    /// Writes to a file of this build as well, if the user named none; an older one is kept beside it.
+    pub fn also_to(&self, path: &Path) {
+        let Ok(mut inner) = self.0.lock() else { return };
+        if inner.file.is_some() {
+            return;
+        }
+        let mut older = path.as_os_str().to_owned();
+        older.push(".1");
+        let _ = std::fs::rename(path, older);
+        // A log that cannot be written is no reason not to build.
+        let file = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(path);
+        if let Ok(file) = file {
+            inner.file = Some(file);
+            inner.path = Some(path.to_owned());
+        }
+    }
+
+    /// Tells of an event.
+    pub fn event(&self, value: &Value) {
+        let Ok(inner) = self.0.lock() else { return };
+        if inner.json {
+            let mut value = value.clone();
+            value["time"] = json!(
+                ZonedDateTime::now()
+                    .strftime("%Y-%m-%dT%H:%M:%S.%3f%:z")
+                    .to_string()
+            );
+            let _ = io::stdout().write_all(format!("{value}\n").as_bytes());
+            let _ = io::stdout().flush();
+        }
     }
 
     /// Writes lines of our own.
@@ -75,6 +118,12 @@ impl Log {
     }
 
     fn line(&self, line: &[u8]) {
+        if let Some(event) = line.strip_prefix(&[EVENT as u8]) {
+            if let Ok(value) = serde_json::from_slice(event) {
+                self.event(&value);
+            }
+            return;
+        }
         // Traces of hooks turn tracing on and off again: nobody wants to read that.
         let noise = |word: &[u8]| line.windows(word.len()).any(|part| part == word);
         if noise(b"set +o") || noise(b"xtrace") {
@@ -90,7 +139,11 @@ impl Log {
         }
         text.extend_from_slice(line);
         text.push(b'\n');
-        if !inner.quiet {
+        if inner.json {
+            let value = json!({"event": "line", "text": String::from_utf8_lossy(line)});
+            let _ = io::stdout().write_all(format!("{value}\n").as_bytes());
+            let _ = io::stdout().flush();
+        } else if !inner.quiet {
             // A closed terminal must not stop the build.
             let _ = io::stdout().write_all(&text);
             let _ = io::stdout().flush();

@@ -88,7 +88,6 @@ const WORDS: &[(Name, bool)] = &[
     ("offline", false),
     ("help", false),
     ("version", false),
-    ("plan", false),
     ("min-tmpfs", true),
     ("image-size", true),
     ("image-extra-size", true),
@@ -102,6 +101,15 @@ const WORDS: &[(Name, bool)] = &[
     ("install-type", true),
     ("docker-target", true),
     ("logfile", true),
+];
+
+/// Long names that upstream has not. They cannot be shortened: what users shorten stays unambiguous.
+const OWN_WORDS: &[(Name, bool)] = &[
+    ("plan", false),
+    ("no-cache", false),
+    ("cache-dir", true),
+    ("shell-on-error", false),
+    ("format", true),
 ];
 
 impl Options {
@@ -137,6 +145,7 @@ impl Options {
         let option = format!("--{name}");
         let exact = WORDS
             .iter()
+            .chain(OWN_WORDS)
             .filter(|(known, _)| *known == name)
             .collect::<Vec<_>>();
         let close = WORDS
@@ -251,6 +260,10 @@ Makes images from elements. The environment variables of diskimage-builder apply
     --install-type TYPE      source or package (default source)
     --docker-target REPO:TAG Name of the docker image
     --logfile FILE           Append the log to FILE
+    --no-cache               Make all layers anew, and keep none
+    --cache-dir DIR          The same as --image-cache
+    --shell-on-error         Open a shell where a hook failed, in the tree as it is then
+    --format text|json       How progress is told: lines of the log, or one JSON object a line
     --plan                   Print what a build would do, and end
     -h, --help               Print this text
     --version                Print the version

@@ -11,10 +11,11 @@ use std::process::{Command, Stdio};
 
 use disk::program::{ProgramError, run};
 use md5::Digest as _;
+use serde_json::json;
 
 use crate::disk_image::{self, DiskError};
 use crate::layout::{Layout, Size};
-use crate::phases::tell;
+use crate::phases::{event, tell};
 use crate::plan::BuildPlan;
 use crate::settings::{Settings, Surroundings};
 use crate::stage::{PARTIAL, Workspace};
@@ -390,6 +391,7 @@ impl Writer<'_> {
         std::fs::rename(partial, target).map_err(file_failed(target))?;
         self.checksums(name)?;
         tell(&format!("Image file {name} created"));
+        event(&json!({"event": "image", "file": name}));
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use run_parts::{
     status_code,
 };
 
+use serde_json::{Value, json};
+
 use crate::hooks::Owners;
 use crate::settings::Settings;
 use crate::variables::{Environment, inside};
@@ -168,10 +170,27 @@ fn can_be_executed(path: &Path) -> bool {
     start[..read].starts_with(b"#!") || start[..read].starts_with(b"\x7fELF")
 }
 
-struct Report;
+struct Report<'a> {
+    phase: &'static str,
+    owners: &'a Owners,
+}
 
-impl Watch for Report {
+impl Report<'_> {
+    fn event(&self, what: &str, hook: &str, seconds: Option<f64>) {
+        let element = self.owners.of(self.phase, hook);
+        let mut value =
+            json!({"event": what, "phase": self.phase, "hook": hook, "element": element});
+        if let Some(seconds) = seconds {
+            value["seconds"] = json!(seconds);
+        }
+        event(&value);
+    }
+}
+
+impl Watch for Report<'_> {
     fn running(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.event("hook", &name, None);
         tell(&say(
             Stamp::Plain,
             format_args!("Running {}", path.display()),
@@ -179,6 +198,7 @@ impl Watch for Report {
     }
 
     fn completed(&mut self, timing: &Timing) {
+        self.event("hook-done", &timing.name, Some(timing.took.as_secs_f64()));
         tell(&say(
             Stamp::Plain,
             format_args!("{} completed", timing.name),
@@ -190,6 +210,14 @@ impl Watch for Report {
 pub fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+/// Tells the front of progress, for programs that watch; people do not see it.
+pub fn event(value: &Value) {
+    let _ = io::stderr().write_all(format!("{EVENT}{value}\n").as_bytes());
+}
+
+/// Starts a line that is an event. No text that people read has it.
+pub const EVENT: char = '\u{1e}';
 
 impl Runner<'_> {
     /// Runs the hooks of a phase. Gives what they wrote to stdout if `capture` is given.
@@ -236,6 +264,7 @@ impl Runner<'_> {
         output: Option<&File>,
     ) -> Result<(), PhaseError> {
         let here = self.hooks.join(format!("{phase}.d"));
+        event(&json!({"event": "phase", "phase": phase}));
         if !matches!(part, Part::Behind(_)) {
             self.stop_at(&format!("before-{phase}"), in_chroot);
         }
@@ -308,8 +337,12 @@ impl Runner<'_> {
         let environment = directory
             .environment(launch, Stamp::Plain)
             .map_err(failed)?;
+        let mut report = Report {
+            phase,
+            owners: self.owners,
+        };
         let timings = directory
-            .run(&names, environment.as_deref(), launch, &mut Report)
+            .run(&names, environment.as_deref(), launch, &mut report)
             .map_err(failed)?;
         let target = format!("{phase}.d");
         for line in (Profile {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use run_parts::{Hooks, NamePattern, numeric_order};
 
+use crate::digest::Key;
 use crate::element::{Element, ElementError, Library};
 use crate::hooks::PHASES;
 use crate::layers::{self, Relevant};
@@ -183,7 +184,7 @@ impl BuildPlan {
     }
 
     /// The key of the root layer.
-    pub fn root_key(&self, environment: &Environment) -> Result<String, PlanError> {
+    pub fn root_key(&self, environment: &Environment) -> Result<Key, PlanError> {
         let mut hasher = layers::start_key("", "root");
         let roots: BTreeSet<&str> = self
             .phase("root")

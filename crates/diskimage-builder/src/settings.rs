@@ -38,6 +38,12 @@ pub enum SettingsError {
     /// docker without a name for its image.
     #[error("Please set --docker-target.")]
     NoDockerTarget,
+    /// An unknown form of progress.
+    #[error("`{value}` is no form of progress: text or json")]
+    Format {
+        /// The value given.
+        value: String,
+    },
     /// A value that is no number.
     #[error("`{value}` is no number for {option}")]
     Number {
@@ -60,7 +66,7 @@ impl SettingsError {
                 TREE_TYPES.join(", "),
                 DISK_TYPES.join(", ")
             )),
-            Self::NoDockerTarget | Self::Number { .. } => None,
+            Self::NoDockerTarget | Self::Format { .. } | Self::Number { .. } => None,
         }
     }
 }
@@ -199,7 +205,18 @@ impl Settings {
         if types.iter().any(|kind| kind == "docker") && docker_target.is_none() {
             return Err(SettingsError::NoDockerTarget);
         }
-        let cache = of("image-cache", "DIB_IMAGE_CACHE")
+        if let Some(value) = options
+            .value("format")
+            .filter(|value| !["text", "json"].contains(value))
+        {
+            return Err(SettingsError::Format {
+                value: value.to_owned(),
+            });
+        }
+        let cache = options
+            .value("cache-dir")
+            .map(str::to_owned)
+            .or_else(|| of("image-cache", "DIB_IMAGE_CACHE"))
             .map(PathBuf::from)
             .unwrap_or_else(|| {
                 Path::new(around.variable("HOME").unwrap_or("/root")).join(".cache/image-create")
@@ -272,11 +289,16 @@ impl Settings {
                 .variable("DIB_BLOCK_DEVICE_CONFIG")
                 .map(str::to_owned),
             plan_only: options.has("plan"),
-            layer_seconds: layer_seconds(around)?,
+            layer_seconds: if options.has("no-cache") {
+                0
+            } else {
+                layer_seconds(around)?
+            },
             breaks: around
                 .variable("break")
                 .unwrap_or_default()
                 .split(',')
+                .chain(options.has("shell-on-error").then_some("after-error"))
                 .map(str::to_owned)
                 .collect(),
             exported: exported(options, around, &cache, &min_tmpfs, no_tmpfs),

@@ -385,3 +385,55 @@ outputs:
         0
     );
 }
+
+#[test]
+fn programs_are_told_of_progress() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    site.hook("elements/el/install.d/50-el", "echo install\n");
+    let output = site.build("--format json -n -t raw -o one os el");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let has = |wanted: &[(&str, &str)]| {
+        events
+            .iter()
+            .any(|event| wanted.iter().all(|(key, value)| event[*key] == **value))
+    };
+    assert!(has(&[("event", "phase"), ("phase", "install")]), "{text}");
+    let hook = [("event", "hook-done"), ("hook", "50-el"), ("element", "el")];
+    assert!(has(&hook), "{text}");
+    assert!(has(&[("event", "layer"), ("layer", "root")]), "{text}");
+    assert!(has(&[("event", "image"), ("file", "one.raw")]), "{text}");
+    assert!(has(&[("event", "line"), ("text", "install")]), "{text}");
+    let end = events.last().expect("some");
+    assert_eq!((&end["event"], &end["code"]), (&"end".into(), &0.into()));
+    // The log of each build lies in the cache.
+    let kept = std::fs::read_to_string(site.path("cache/logs/one.log")).expect("the log");
+    assert!(kept.contains("50-el completed") && !kept.contains('\u{1e}'));
+}
+
+#[test]
+fn a_shell_opens_where_a_hook_failed() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    site.hook("elements/el/install.d/50-el", "echo x > /here\nexit 7\n");
+    let mut command = site.command("--shell-on-error -n -t raw -o one os el");
+    let output = command
+        .env("break_cmd", "echo the shell sees $(cat /here)")
+        .output()
+        .expect("starts");
+    assert_eq!(output.status.code(), Some(7));
+    assert!(
+        log(&output).contains("the shell sees x"),
+        "{}",
+        log(&output)
+    );
+    site.check_clean();
+}

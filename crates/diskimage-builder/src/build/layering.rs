@@ -7,8 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Build, BuildError, file, folder, tree};
+use crate::digest::Key;
 use crate::layers::{self, Draft, Layer, Layers, Relevant};
-use crate::phases::{Part, Runner, tell};
+use serde_json::json;
+
+use crate::phases::{Part, Runner, event, tell};
 use crate::place;
 use crate::plan::PACKAGES_HOOK;
 use crate::variables::{self, Environment, set};
@@ -161,18 +164,24 @@ impl Build<'_> {
     fn open(
         &self,
         layers: &Layers,
-        key: &str,
+        key: &Key,
         name: &str,
         stack: &mut Stack,
     ) -> Result<Option<Draft>, BuildError> {
+        let short = &key.digest[..12];
+        let told = |cached: bool| {
+            event(&json!({"event": "layer", "layer": name, "key": key.digest, "cached": cached}));
+        };
         match layers.open(key)? {
             Layer::There { tree, lock } => {
-                tell(&format!("Layer {name} is cached: {}", &key[..12]));
+                tell(&format!("Layer {name} is cached: {short}"));
+                told(true);
                 stack.push(tree, Some(lock));
                 Ok(None)
             }
             Layer::Wanted(draft) => {
-                tell(&format!("Making layer {name}: {}", &key[..12]));
+                tell(&format!("Making layer {name}: {short}"));
+                told(false);
                 Ok(Some(draft))
             }
         }
@@ -310,7 +319,7 @@ impl Build<'_> {
                 };
                 added.map_err(file("read", &path))?;
             }
-            shared.push(&hasher.finish()[..16]);
+            shared.push(&hasher.finish().digest[..16]);
         }
         folder(&shared)?;
         Ok(shared)
@@ -424,7 +433,7 @@ impl Build<'_> {
         let below = self.key_below(runner, stack)?;
         let split = self.plan.splits_install();
         let kind = if split { Kind::Packages } else { Kind::Install };
-        let mut key = self.key(runner, &sourced, &below, kind)?;
+        let mut key = self.key(runner, &sourced, &below.digest, kind)?;
         if split {
             if let Some(draft) = self.open(layers, &key, "packages", stack)? {
                 self.mount(runner, stack, &draft.tree(), &draft.work())?;
@@ -432,13 +441,19 @@ impl Build<'_> {
                 runner.phase("install", true, Part::UpTo(PACKAGES_HOOK))?;
                 self.finish_layer(runner, layers, draft, stack)?;
             }
-            key = self.key(runner, &sourced, &key, Kind::Install)?;
+            key = self.key(runner, &sourced, &key.digest, Kind::Install)?;
         }
-        let mut hasher = layers::start_key(&key, "packages of the command line");
+        let mut hasher = layers::start_key(&key.digest, "packages of the command line");
         for package in &self.plan.packages {
-            hasher.field(package.as_bytes());
+            hasher
+                .noted("package", package, |hasher| {
+                    hasher.field(package.as_bytes());
+                    Ok(())
+                })
+                .map_err(file("hash", &runner.hooks))?;
         }
-        if let Some(draft) = self.open(layers, &hasher.finish(), "install", stack)? {
+        let key = hasher.finish().with(key);
+        if let Some(draft) = self.open(layers, &key, "install", stack)? {
             self.mount(runner, stack, &draft.tree(), &draft.work())?;
             if split {
                 runner.phase("install", true, Part::Behind(PACKAGES_HOOK))?;
@@ -471,9 +486,9 @@ impl Build<'_> {
     }
 
     /// What the layers above extra-data.d stand on: the root layer, and what extra-data.d made of it.
-    fn key_below(&self, runner: &Runner<'_>, stack: &Stack) -> Result<String, BuildError> {
+    fn key_below(&self, runner: &Runner<'_>, stack: &Stack) -> Result<Key, BuildError> {
         let sourced = runner.sourced()?;
-        let mut hasher = layers::start_key(&self.plan.root_key(&sourced)?, "extra data");
+        let mut hasher = layers::start_key(&self.plan.root_key(&sourced)?.digest, "extra data");
         if let Some(extra) = stack.trees.first() {
             let skip = |path: &Path| {
                 ["dev", "proc", "sys"]
@@ -492,7 +507,7 @@ impl Build<'_> {
         sourced: &Environment,
         below: &str,
         kind: Kind,
-    ) -> Result<String, BuildError> {
+    ) -> Result<Key, BuildError> {
         let failed = file("read", &runner.hooks);
         let mut hasher = layers::start_key(below, kind.name());
         let text = scripts(&runner.hooks, kind).map_err(&failed)?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{BuildError, file};
 
 /// What `du` counts: blocks, each file once.
-pub(super) fn tree_kib(root: &Path) -> io::Result<u64> {
+pub(crate) fn tree_kib(root: &Path) -> io::Result<u64> {
     fn walk(path: &Path, seen: &mut BTreeSet<(u64, u64)>, sectors: &mut u64) -> io::Result<()> {
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;

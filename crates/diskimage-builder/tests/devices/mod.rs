@@ -163,3 +163,91 @@ fn killed_with_devices_in_use() {
     assert!(eventually(empty), "temporary folders are left");
     site.check_clean();
 }
+
+/// However far a build with devices has got, told by the lines of its log, its death leaves nothing.
+#[test]
+fn killed_at_moments_spread_over_a_build() {
+    if !possible() {
+        return;
+    }
+    let rounds: usize = std::env::var("DIB_TEST_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5);
+    let site = Site::new();
+    site.hook(
+        "elements/el/finalise.d/50-el",
+        "ls $IMAGE_BLOCK_DEVICE || true\n",
+    );
+    let build = |log: &Path| {
+        let output = std::fs::File::create(log).expect("file");
+        let mut command = site.command("--no-cache -n -t raw,qcow2 --image-size 0.2 -o one os el");
+        command
+            .env("DIB_BLOCK_DEVICE_CONFIG", LAYOUT)
+            .env("DIB_NO_TMPFS", "1")
+            .stdout(output.try_clone().expect("clone"))
+            .stderr(output)
+            .process_group(0);
+        command.spawn().expect("starts")
+    };
+    let log_path = site.path("log");
+    let lines = || {
+        std::fs::read_to_string(&log_path)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    assert!(build(&log_path).wait().expect("ends").success());
+    let all = lines();
+    for round in 0..rounds {
+        let wanted = all * round / rounds;
+        let mut running = build(&log_path);
+        eventually(|| lines() >= wanted || running.try_wait().is_ok_and(|ended| ended.is_some()));
+        let pid = rustix::process::Pid::from_child(&running);
+        // It may have ended by itself meanwhile.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        running.wait().expect("ends");
+        let gone = eventually(|| {
+            let empty = std::fs::read_dir(site.path("tmp"))
+                .expect("folder")
+                .next()
+                .is_none();
+            empty && !loop_is_left(&site) && !super::process_is_left(&site)
+        });
+        assert!(gone, "something is left after {wanted} of {all} lines");
+        site.check_clean();
+    }
+    assert!(build(&log_path).wait().expect("ends").success());
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    if !possible() {
+        return;
+    }
+    let site = Site::new();
+    site.hook("elements/el/install.d/50-el", "cat /dev/zero > /big\n");
+    let tmp = site.path("tmp").display().to_string();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).status();
+        assert!(status.expect("starts").success());
+    };
+    run("mount", &["-t", "tmpfs", "-o", "size=32m", "tmpfs", &tmp]);
+    let mut command = site.command("--no-cache -n -t raw -o one os el");
+    let output = command
+        .env("DIB_NO_TMPFS", "1")
+        .env("DIB_IMAGE_CACHE", site.path("tmp/cache"))
+        .output();
+    let said = log(&output.expect("starts"));
+    let left: Vec<String> = std::fs::read_dir(&tmp)
+        .expect("folder")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "cache")
+        .collect();
+    run("umount", &[&tmp]);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("element `el`: install.d/50-el"), "{said}");
+    assert_eq!(left, Vec::<String>::new());
+    site.check_clean();
+}
