@@ -5,6 +5,9 @@ use std::path::Path;
 use crate::identity::Credentials;
 use crate::{SeedError, Settings, files};
 
+/// Entries below this line are those of other clouds; a seed that starts again keeps them.
+const BELOW: &str = "# Below this line others than the seed write.\n";
+
 /// Writes the entries `seed` (the operator's project) and `seed-system` (the whole system).
 pub(crate) fn write(
     settings: &Settings,
@@ -17,7 +20,14 @@ pub(crate) fn write(
         tracing::warn!("the admin's password was changed, clouds.yaml is left as it is");
         return Ok(());
     }
-    let text = render(settings, public_url, login);
+    let mut text = render(settings, public_url, login);
+    if let Some((_, others)) = std::fs::read_to_string(&path)
+        .unwrap_or_default()
+        .split_once(BELOW)
+    {
+        text.push_str(BELOW);
+        text.push_str(others);
+    }
     files::write_private(&path, text.as_bytes()).map_err(|source| SeedError::State { path, source })
 }
 
