@@ -3,7 +3,7 @@
 
 # What images, the lab and the seed call (see docs/requirements.md).
 STORY_PACKAGES="ca-certificates debian-archive-keyring dnsmasq-base dosfstools e2fsprogs gcc grub-common grub-efi-amd64-bin
-  grub-pc-bin iproute2 libc6-dev mmdebstrap mtools procps qemu-utils systemd-container util-linux xz-utils zstd"
+  grub-pc-bin iproute2 libc6-dev mmdebstrap mtools openssh-client procps python3 python3-venv qemu-utils systemd-container util-linux xz-utils zstd"
 # What only tests call.
 CHECK_PACKAGES="attr bash curl debootstrap file gdisk git libcap2-bin python3 python3-venv rsync squashfs-tools strace sudo time xfsprogs"
 

@@ -2,23 +2,35 @@
 //!
 //! Only decides; starting it is the testenv step's.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
+use anyhow::{Context as _, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use testenv::spec::{
     BmcNetwork, Bridge, DiskSpec, MachineKind, MachineSpec, Nic, OperatorLink, Specification,
 };
 
-use super::settings::DevtestArgs;
+use super::settings::{DevtestArgs, Machines, Size};
 use super::testenv_json::{BaremetalNetwork, Machine, SeedRange, Testenv};
 
 /// This host on the provisioning network; upstream's devtest has used this network since 2013.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// First address for machines.
 pub const RANGE_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// Last address for machines.
-pub const RANGE_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
+/// Last address for machines. With an overcloud the upper half is for the floating addresses of its instances.
+pub fn range_end(size: Size) -> Ipv4Addr {
+    match size {
+        Size::Hello => Ipv4Addr::new(192, 0, 2, 200),
+        Size::Overcloud => Ipv4Addr::new(192, 0, 2, 99),
+    }
+}
+/// First floating address of the overcloud's instances.
+pub const FLOATING_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// Last floating address of the overcloud's instances.
+pub const FLOATING_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 /// Addresses for machines that are being deployed or cleaned.
 pub const DEPLOY_RANGE: &str = "192.0.2.201-192.0.2.250";
 /// Seconds from power on until a machine's deploy agent calls. Virtual machines have no firmware; a hundred of them at
@@ -34,7 +46,19 @@ const LAB: &str = "192.0.2.254/24";
 const BMC_HOST: &str = "203.0.113.1/24";
 const BMC_FIRST: u8 = 11;
 /// More machines than this do not fit on the networks above.
-pub const MOST: u32 = 150;
+pub fn most(size: Size) -> u32 {
+    match size {
+        Size::Hello => 150,
+        Size::Overcloud => 90,
+    }
+}
+/// Frames of the provisioning network. Tunnels between the nodes of an overcloud add 58 bytes to the packets of its instances.
+fn mtu(size: Size) -> u32 {
+    match size {
+        Size::Hello => 1500,
+        Size::Overcloud => 1600,
+    }
+}
 
 /// What the lab consists of.
 pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
@@ -44,11 +68,12 @@ pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
             addresses: vec![address.parse()?],
         }))
     };
+    let machines = args.machines();
     let specification = Specification {
         bridges: vec![
             Bridge {
                 name: "ctlplane".to_owned(),
-                mtu: 1500,
+                mtu: mtu(args.size),
                 addresses: vec![LAB.parse()?],
                 operator: operator(LINK, &format!("{HOST}/24"))?,
             },
@@ -64,24 +89,32 @@ pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
             tls: false,
             port: None,
         },
-        machines: (0..args.node_count)
-            .map(|number| machine(args, number))
+        machines: (0..machines.count)
+            .map(|number| machine(args.size, machines, number))
             .collect(),
     };
     specification.check().map_err(anyhow::Error::msg)?;
     Ok(specification)
 }
 
-fn machine(args: &DevtestArgs, number: u32) -> MachineSpec {
+fn machine(size: Size, machines: Machines, number: u32) -> MachineSpec {
     let name = format!("node-{number}");
     // The same machine has the same identity each time the lab is made.
     let digest = Sha256::digest(name.as_bytes());
-    let mac = format!(
-        "52:54:00:{:02x}:{:02x}:{:02x}",
-        digest[0],
-        digest[1],
-        number % 256
-    );
+    let nic = |vendor: u8| Nic {
+        bridge: "ctlplane".to_owned(),
+        mac: format!(
+            "52:54:{vendor:02x}:{:02x}:{:02x}:{:02x}",
+            digest[0],
+            digest[1],
+            number % 256
+        ),
+    };
+    let nics = match size {
+        Size::Hello => vec![nic(0)],
+        // The second one carries tunnels and the provider network: it belongs to the virtual switch of the node.
+        Size::Overcloud => vec![nic(0), nic(1)],
+    };
     let mut identity = [0; 16];
     identity.copy_from_slice(&digest[..16]);
     let bmc = Ipv4Addr::new(
@@ -93,22 +126,40 @@ fn machine(args: &DevtestArgs, number: u32) -> MachineSpec {
     MachineSpec {
         uuid: uuid::Builder::from_random_bytes(identity).into_uuid(),
         kind: MachineKind::Container,
-        nics: vec![Nic {
-            bridge: "ctlplane".to_owned(),
-            mac,
-        }],
+        nics,
         disks: vec![DiskSpec {
-            size_mib: args.node_disk * 1024,
+            size_mib: machines.disk * 1024,
         }],
-        memory_mib: args.node_memory,
-        cpus: args.node_cpus,
+        memory_mib: machines.memory,
+        cpus: machines.cpus,
         bmc_address: IpAddr::V4(bmc),
         name,
     }
 }
 
+/// Whether the lab that runs, made from the specification in `file`, is one for this story.
+pub fn suits(file: &Path, args: &DevtestArgs) -> anyhow::Result<()> {
+    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let has: Specification = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is no specification of a lab", file.display()))?;
+    let wants = specification(args)?;
+    let kind = |lab: &Specification| lab.machines.first().map_or(0, |machine| machine.nics.len());
+    if kind(&has) != kind(&wants) || has.bridges != wants.bridges {
+        bail!("the lab that runs is of another size; end it first: ./devtest --down");
+    }
+    if has.machines.len() < wants.machines.len() {
+        bail!(
+            "the lab that runs has {} machines, this story needs {}; end it first (./devtest --down), and start with --node-count {}",
+            has.machines.len(),
+            wants.machines.len(),
+            wants.machines.len()
+        );
+    }
+    Ok(())
+}
+
 /// The lab as upstream's tools know it.
-pub fn testenv_file(directory: &testenv::Directory) -> Testenv {
+pub fn testenv_file(directory: &testenv::Directory, size: Size) -> Testenv {
     let machines = directory.machines.iter().map(|entry| Machine {
         name: entry.machine.name.clone(),
         memory: json!(entry.machine.memory_mib),
@@ -144,7 +195,7 @@ pub fn testenv_file(directory: &testenv::Directory) -> Testenv {
             seed: SeedRange {
                 ip: HOST.to_string(),
                 range_start: RANGE_START.to_string(),
-                range_end: RANGE_END.to_string(),
+                range_end: range_end(size).to_string(),
             },
             other: serde_json::Map::default(),
         },
@@ -170,5 +221,58 @@ mod tests {
         let one = specification(&args).unwrap();
         assert_eq!(one, specification(&args).unwrap());
         assert_eq!(one.machines.len(), 150);
+    }
+
+    #[test]
+    fn a_lab_that_runs_is_kept_only_for_a_story_that_fits_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("spec.json");
+        let args = |line: &[&str]| Line::parse_from(["devtest"].iter().chain(line)).args;
+        let made = args(&["--size", "overcloud", "--node-count", "3"]);
+        fs::write(
+            &file,
+            serde_json::to_vec(&specification(&made).unwrap()).unwrap(),
+        )
+        .unwrap();
+        suits(&file, &args(&["--size", "overcloud"])).unwrap();
+        suits(
+            &file,
+            &args(&["--size", "overcloud", "--compute-count", "2"]),
+        )
+        .unwrap();
+        let many = args(&["--size", "overcloud", "--compute-count", "3"]);
+        let error = suits(&file, &many).unwrap_err().to_string();
+        assert!(error.contains("--node-count 4"), "{error}");
+        let error = suits(&file, &args(&["--size", "hello"])).unwrap_err();
+        assert!(error.to_string().contains("another size"), "{error}");
+    }
+
+    #[test]
+    fn machines_of_an_overcloud_have_a_second_card_of_their_own() {
+        let line = ["devtest", "--size", "overcloud", "--compute-count", "2"];
+        let args = Line::parse_from(line).args;
+        args.check().unwrap();
+        let lab = specification(&args).unwrap();
+        assert_eq!(lab.machines.len(), 3);
+        let macs: std::collections::BTreeSet<&str> = lab
+            .machines
+            .iter()
+            .flat_map(|machine| &machine.nics)
+            .map(|nic| nic.mac.as_str())
+            .collect();
+        assert_eq!(macs.len(), 6);
+        assert!(u32::from(range_end(args.size)) < u32::from(FLOATING_START));
+    }
+
+    #[test]
+    fn too_few_machines_and_several_controllers_are_refused() {
+        for (line, word) in [
+            (&["--compute-count", "3", "--node-count", "2"], "4 machines"),
+            (&["--controller-count", "3", "--node-count", "9"], "only 1"),
+        ] {
+            let line = ["devtest", "--size", "overcloud"].iter().chain(line);
+            let error = Line::parse_from(line).args.check().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 }

@@ -43,18 +43,34 @@ pub struct DevtestArgs {
     /// Parameter of the stack, may be repeated
     #[arg(long = "parameter", short = 'P', value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
-    /// Machines in the lab
-    #[arg(long, env = "NODE_CNT", default_value_t = 2, value_name = "COUNT")]
-    pub node_count: u32,
-    /// Processors of a machine
-    #[arg(long, env = "NODE_CPU", default_value_t = 1, value_name = "COUNT")]
-    pub node_cpus: u32,
-    /// MiB of memory of a machine
-    #[arg(long, env = "NODE_MEM", default_value_t = 2048, value_name = "MIB")]
-    pub node_memory: u64,
-    /// GiB of a machine's disk
-    #[arg(long, env = "NODE_DISK", default_value_t = 8, value_name = "GIB")]
-    pub node_disk: u64,
+    /// Controllers of the overcloud; more than one comes later
+    #[arg(
+        long,
+        env = "OVERCLOUD_CONTROLSCALE",
+        default_value_t = 1,
+        value_name = "COUNT"
+    )]
+    pub controller_count: u32,
+    /// Compute nodes of the overcloud
+    #[arg(
+        long,
+        env = "OVERCLOUD_COMPUTESCALE",
+        default_value_t = 1,
+        value_name = "COUNT"
+    )]
+    pub compute_count: u32,
+    /// Machines in the lab; as many as the size needs if not given
+    #[arg(long, env = "NODE_CNT", value_name = "COUNT")]
+    pub node_count: Option<u32>,
+    /// Processors of a machine; hello 1, overcloud 2
+    #[arg(long, env = "NODE_CPU", value_name = "COUNT")]
+    pub node_cpus: Option<u32>,
+    /// MiB of memory of a machine; hello 2048, overcloud 6144
+    #[arg(long, env = "NODE_MEM", value_name = "MIB")]
+    pub node_memory: Option<u64>,
+    /// GiB of a machine's disk; hello 8, overcloud 16
+    #[arg(long, env = "NODE_DISK", value_name = "GIB")]
+    pub node_disk: Option<u64>,
     /// Where the testenv file lies; below the state directory if not given
     #[arg(long, env = "TE_DATAFILE", value_name = "FILE")]
     pub testenv_file: Option<PathBuf>,
@@ -90,45 +106,106 @@ pub enum DevtestCommand {
 pub enum Size {
     /// Two machines with one small service each
     Hello,
-    /// A controller and a compute node of real OpenStack (not there yet)
+    /// A controller and compute nodes of real OpenStack, proved by an instance
     Overcloud,
+}
+
+impl Size {
+    /// The golden images of its machines: names of files in `images/`, of images in the seed.
+    pub fn images(self) -> &'static [&'static str] {
+        match self {
+            Self::Hello => &["hello"],
+            Self::Overcloud => &["overcloud-controller", "overcloud-compute"],
+        }
+    }
+
+    /// The stack that it deploys, and the template of the same name.
+    pub fn stack(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Overcloud => "overcloud",
+        }
+    }
+}
+
+/// What the lab's machines are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machines {
+    /// How many.
+    pub count: u32,
+    /// Processors of each.
+    pub cpus: u32,
+    /// MiB of memory of each.
+    pub memory: u64,
+    /// GiB of the disk of each.
+    pub disk: u64,
 }
 
 impl DevtestArgs {
     /// Checks everything that can be wrong before any work starts.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.size == Size::Overcloud {
-            bail!("--size overcloud cannot be deployed yet; --size hello (the default) can");
-        }
-        if self.node_count < 2 && self.nodes.is_none() && !self.existing_environment {
+        let (machines, needed) = (self.machines(), self.needed());
+        if self.size == Size::Overcloud && self.controller_count != 1 {
             bail!(
-                "the hello story needs two machines, --node-count (NODE_CNT) is {}",
-                self.node_count
+                "--controller-count (OVERCLOUD_CONTROLSCALE) is {}; only 1 can be deployed yet",
+                self.controller_count
             );
         }
-        if self.node_count > super::lab::MOST {
+        if machines.count < needed && self.nodes.is_none() && !self.existing_environment {
             bail!(
-                "--node-count (NODE_CNT) is {}; the lab's networks have room for {}",
-                self.node_count,
-                super::lab::MOST
+                "this story needs {needed} machines, --node-count (NODE_CNT) is {}",
+                machines.count
             );
         }
-        if self.node_memory < 256 {
+        let most = super::lab::most(self.size);
+        if machines.count > most {
             bail!(
-                "--node-memory (NODE_MEM) is {} MiB; a machine needs 256",
-                self.node_memory
+                "--node-count (NODE_CNT) is {}; the lab's networks have room for {most}",
+                machines.count
             );
         }
-        if self.node_disk < 2 {
+        let (memory, disk) = match self.size {
+            Size::Hello => (256, 2),
+            Size::Overcloud => (4096, 6),
+        };
+        if machines.memory < memory {
             bail!(
-                "--node-disk (NODE_DISK) is {} GiB; the image needs 2",
-                self.node_disk
+                "--node-memory (NODE_MEM) is {} MiB; a machine needs {memory}",
+                machines.memory
+            );
+        }
+        if machines.disk < disk {
+            bail!(
+                "--node-disk (NODE_DISK) is {} GiB; the image needs {disk}",
+                machines.disk
             );
         }
         for file in self.heat_env_overcloud.iter().chain(&self.nodes) {
             std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
         }
         Ok(())
+    }
+
+    /// The lab's machines: what is given, else what the size needs.
+    pub fn machines(&self) -> Machines {
+        let (cpus, memory, disk) = match self.size {
+            Size::Hello => (1, 2048, 8),
+            Size::Overcloud => (2, 6144, 16),
+        };
+        Machines {
+            count: self.node_count.unwrap_or_else(|| self.needed()),
+            cpus: self.node_cpus.unwrap_or(cpus),
+            memory: self.node_memory.unwrap_or(memory),
+            disk: self.node_disk.unwrap_or(disk),
+        }
+    }
+
+    /// How many machines the stack takes.
+    fn needed(&self) -> u32 {
+        match self.size {
+            Size::Hello => 2,
+            Size::Overcloud => self.controller_count.saturating_add(self.compute_count),
+        }
     }
 
     /// Where the testenv file lies.

@@ -13,14 +13,13 @@ use sha2::{Digest, Sha256};
 
 use super::lab;
 use super::perf;
+use super::settings::Size;
 use super::testenv_json::Testenv;
 use super::{Outcome, Story};
 use crate::commands::stack::{self, StackArgs, text};
 use crate::commands::{image, node};
 use crate::context::Context;
 
-/// The stack that the hello story deploys.
-pub const HELLO: &str = "hello";
 /// The stack that holds the provisioning network.
 const CTLPLANE: &str = "ctlplane";
 
@@ -88,14 +87,28 @@ pub fn clean(context: &Context) -> anyhow::Result<()> {
 }
 
 impl Story<'_> {
-    /// The golden image, built unless it is there and its inputs are the same.
+    /// The golden images and what else the proof needs, built unless they are there and their inputs are the same.
     pub fn setup(&mut self) -> anyhow::Result<Outcome> {
-        let image = self.image();
+        let mut outcome = Outcome::Kept;
+        for name in self.args.size.images() {
+            if self.build(name)? == Outcome::Done {
+                outcome = Outcome::Done;
+            }
+        }
+        if self.args.size == Size::Overcloud && self.prepare_proof()? == Outcome::Done {
+            outcome = Outcome::Done;
+        }
+        Ok(outcome)
+    }
+
+    /// One image of those in `images/`.
+    pub fn build(&self, name: &str) -> anyhow::Result<Outcome> {
+        let image = self.image(name);
         if self.args.cached && image.is_file() {
             return Ok(Outcome::Kept);
         }
         let before = fs::metadata(&image).and_then(|data| data.modified()).ok();
-        image::build(self.context, HELLO)?;
+        image::build(self.context, name)?;
         let after = fs::metadata(&image)
             .and_then(|data| data.modified())
             .with_context(|| format!("the builder left no {}", image.display()))?;
@@ -106,8 +119,12 @@ impl Story<'_> {
         })
     }
 
-    fn image(&self) -> PathBuf {
-        self.context.state.join("images").join("hello.raw")
+    /// Where an image lies.
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.context
+            .state
+            .join("images")
+            .join(format!("{name}.raw"))
     }
 
     /// The lab, and the file that tells of it.
@@ -122,18 +139,22 @@ impl Story<'_> {
             }
             return Ok(Outcome::Kept);
         }
-        if self.args.nodes.is_some() || (self.lab.pid().is_some() && file.is_file()) {
+        if self.args.nodes.is_some() {
             return Ok(Outcome::Kept);
         }
         let folder = self.context.folder("testenv")?;
         let specification = folder.join("spec.json");
+        if self.lab.pid().is_some() && file.is_file() {
+            lab::suits(&specification, &self.args)?;
+            return Ok(Outcome::Kept);
+        }
         let text = serde_json::to_vec_pretty(&lab::specification(&self.args)?)?;
         fs::write(&specification, text)
             .with_context(|| format!("cannot write {}", specification.display()))?;
         let progress = self
             .context
             .output
-            .progress(&format!("starting {} machines", self.args.node_count));
+            .progress(&format!("starting {} machines", self.args.machines().count));
         let mut command = self.program("testenv")?;
         command
             .arg("serve")
@@ -148,7 +169,7 @@ impl Story<'_> {
             fs::read(&told).with_context(|| format!("the lab wrote no {}", told.display()))?;
         let directory: testenv::Directory = serde_json::from_slice(&text)
             .with_context(|| format!("cannot read {}", told.display()))?;
-        lab::testenv_file(&directory).write(&file)?;
+        lab::testenv_file(&directory, self.args.size).write(&file)?;
         Ok(Outcome::Done)
     }
 
@@ -191,8 +212,10 @@ impl Story<'_> {
             drop(progress);
             outcome = Outcome::Done;
         }
-        if self.upload().await? == Outcome::Done {
-            outcome = Outcome::Done;
+        for name in self.args.size.images() {
+            if self.upload(name).await? == Outcome::Done {
+                outcome = Outcome::Done;
+            }
         }
         self.network().await?;
         let machines = match &self.args.nodes {
@@ -203,13 +226,13 @@ impl Story<'_> {
         Ok(outcome)
     }
 
-    /// Puts the golden image into the seed, unless it holds the same one.
-    async fn upload(&self) -> anyhow::Result<Outcome> {
+    /// Puts a golden image into the seed, unless it holds the same one.
+    async fn upload(&self, name: &str) -> anyhow::Result<Outcome> {
         let cloud = self.context.cloud().await?;
-        let file = self.image();
+        let file = self.image(name);
         let digest = digest(&file)?;
         let list = cloud
-            .get("image", &format!("v2/images?name={HELLO}"))
+            .get("image", &format!("v2/images?name={name}"))
             .await?;
         let images = list["images"].as_array().cloned().unwrap_or_default();
         if images
@@ -221,9 +244,9 @@ impl Story<'_> {
         let _progress = self
             .context
             .output
-            .progress(&format!("uploading image {HELLO}"));
+            .progress(&format!("uploading image {name}"));
         let body = json!({
-            "name": HELLO, "disk_format": "raw", "container_format": "bare", "visibility": "public",
+            "name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public",
             "tripleo_build": digest,
         });
         let image = cloud.post("image", "v2/images", &body).await?;
@@ -289,14 +312,17 @@ impl Story<'_> {
 
     /// The stack of the story.
     pub async fn overcloud(&mut self) -> anyhow::Result<Outcome> {
-        let mut args = self.stack_args(HELLO, "hello.yaml");
+        let stack = self.args.size.stack();
+        let mut args = self.stack_args(stack, &format!("{stack}.yaml"));
         args.environment.clone_from(&self.args.heat_env_overcloud);
-        args.parameters.clone_from(&self.args.parameters);
+        args.parameters = self.parameters();
+        // What is given by hand comes last and wins.
+        args.parameters.extend_from_slice(&self.args.parameters);
         if let Some(found) = self
             .context
             .cloud()
             .await?
-            .find("orchestration", &format!("stacks/{HELLO}"))
+            .find("orchestration", &format!("stacks/{stack}"))
             .await?
             && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
             && !stack::would_change(self.context, &args).await?
@@ -307,9 +333,29 @@ impl Story<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Fetches each page over the provisioning network and checks what it shows.
+    /// What the template shall know beside its defaults.
+    fn parameters(&self) -> Vec<String> {
+        match self.args.size {
+            Size::Hello => Vec::new(),
+            Size::Overcloud => vec![
+                format!("ControllerCount={}", self.args.controller_count),
+                format!("ComputeCount={}", self.args.compute_count),
+            ],
+        }
+    }
+
+    /// Shows that what was deployed does its work.
     pub async fn end(&mut self) -> anyhow::Result<Outcome> {
-        let stack = stack::read(self.context, HELLO).await?;
+        match self.args.size {
+            Size::Hello => self.pages().await,
+            Size::Overcloud => self.prove().await,
+        }
+    }
+
+    /// Fetches each page over the provisioning network and checks what it shows.
+    async fn pages(&self) -> anyhow::Result<Outcome> {
+        let name = self.args.size.stack();
+        let stack = stack::read(self.context, name).await?;
         let output = |name: &str| -> Value {
             stack["outputs"]
                 .as_array()
@@ -329,7 +375,7 @@ impl Story<'_> {
         };
         let (urls, addresses) = (list("urls"), list("addresses"));
         if urls.is_empty() || urls.len() != addresses.len() || secret.is_empty() {
-            bail!("stack {HELLO} has no usable outputs: urls {urls:?}, addresses {addresses:?}");
+            bail!("stack {name} has no usable outputs: urls {urls:?}, addresses {addresses:?}");
         }
         // Pages are plain HTTP; the client wants to know of TLS all the same.
         let tls = rustls::ClientConfig::builder_with_provider(
@@ -400,10 +446,19 @@ impl Story<'_> {
             .with_context(|| format!("cannot write {}", log.display()))?;
         context.output.say("");
         context.output.say(perf::table(&self.rows).trim_end());
+        if self.args.build_only {
+            return Ok(());
+        }
         let bin = context.root.join("target/ci/tripleo");
         let bin = bin.display();
+        let more = match self.args.size {
+            Size::Hello => "",
+            Size::Overcloud => {
+                "    openstack --os-cloud overcloud compute service list\n    openstack --os-cloud overcloud-demo server list\n"
+            }
+        };
         context.output.data(&format!(
-            "\nThe story is up. Go on:\n\n    export OS_CLIENT_CONFIG_FILE={}\n    openstack --os-cloud seed stack list\n    \
+            "\nThe story is up. Go on:\n\n    export OS_CLIENT_CONFIG_FILE={}\n    openstack --os-cloud seed stack list\n{more}    \
              {bin} devtest shell\n    {bin} node list\n    ./devtest --down",
             context.clouds.file.display()
         ));
