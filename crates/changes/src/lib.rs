@@ -7,8 +7,7 @@
 
 mod compare;
 mod decide;
-
-use std::fmt;
+mod show;
 
 use hot::{Map, Value};
 
@@ -91,61 +90,4 @@ impl StackChanges {
         let lists = [&self.added, &self.updated, &self.replaced, &self.deleted];
         lists.iter().all(|list| list.is_empty())
     }
-}
-
-impl fmt::Display for StackChanges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lists = [
-            ('+', &self.added),
-            ('~', &self.updated),
-            ('!', &self.replaced),
-            ('-', &self.deleted),
-        ];
-        for (mark, changes) in lists {
-            for change in changes {
-                write!(f, "{mark} {} ({})", change.path.join("/"), change.type_name)?;
-                if let Some(because) = &change.because {
-                    write!(f, ": {because}")?;
-                }
-                writeln!(f)?;
-                for property in &change.properties {
-                    writeln!(f, "    {property}")?;
-                }
-            }
-        }
-        write!(
-            f,
-            "{} added, {} updated, {} replaced, {} deleted, {} unchanged",
-            self.added.len(),
-            self.updated.len(),
-            self.replaced.len(),
-            self.deleted.len(),
-            self.unchanged.len()
-        )
-    }
-}
-
-impl fmt::Display for PropertyChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} -> ", self.name, short(&self.old))?;
-        match &self.new {
-            Some(new) => f.write_str(&short(new))?,
-            None => f.write_str("(known when the update runs)")?,
-        }
-        if self.replaces {
-            f.write_str(" (forces the replacement)")?;
-        }
-        Ok(())
-    }
-}
-
-/// A value on one line, cut where it is long.
-fn short(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = value.to_json().to_string();
-    if text.chars().count() <= LONGEST {
-        return text;
-    }
-    let cut: String = text.chars().take(LONGEST).collect();
-    format!("{cut}…")
 }

@@ -70,6 +70,17 @@ async fn update(engine: &Engine, id: StackId, all: &[(&str, hot::Value)]) -> Sta
     stack
 }
 
+/// What an update would do, as people read it: only what differs, not the groups around it.
+async fn preview(engine: &Engine, id: StackId, all: &[(&str, hot::Value)]) -> Vec<String> {
+    let mut wanted = change(&template("overcloud.yaml"));
+    wanted.files = Some(members());
+    wanted.environment = parameters(all);
+    let said = engine.preview_update(&caller(), id, wanted).await.unwrap();
+    let said = said.to_string();
+    let lines = said.lines().filter(|line| line.starts_with("    "));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
 fn servers(stack: &Stack, role: &str) -> Vec<String> {
     let ids = output(stack, "server_ids");
     let ids = ids.get(role).and_then(hot::Value::as_list).unwrap();
@@ -235,6 +246,17 @@ async fn a_parameter_of_one_service_changes_the_files_of_that_service_alone() {
     let first = files(&engine, "overcloud-controller", &controller[0]).await;
     let quiet = engine.metadata(&compute[0]).await.unwrap().etag;
 
+    let said = preview(&engine, stack.id, &[("MemcachedMemory", 128.into())]).await;
+    let (deployment, told) = said.split_at(said.len() - 1);
+    let place = "memcached.memory: 64 -> 128";
+    assert_eq!(told, [format!("config.{place} (forces the replacement)")]);
+    assert_eq!(
+        deployment[0],
+        format!("resource_def.properties.Role.{place}")
+    );
+    assert_eq!(deployment[1], format!("Role.{place}"));
+    assert!(deployment[2].starts_with("config: "), "{said:?}");
+    assert_eq!(deployment.len(), 3, "{said:?}");
     let after = update(&engine, stack.id, &[("MemcachedMemory", 128.into())]).await;
     assert_eq!(servers(&after, "controllers"), controller);
     let second = files(&engine, "overcloud-controller", &controller[0]).await;
