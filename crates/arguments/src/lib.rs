@@ -31,6 +31,8 @@ pub struct Opt {
     pub value_name: String,
     /// Says what the option is for.
     pub help: String,
+    /// Whether only the whole name means it. What upstream does not have must not take prefixes from what it has.
+    pub exact: bool,
 }
 
 impl Opt {
@@ -41,7 +43,14 @@ impl Opt {
             takes,
             value_name: value_name.to_owned(),
             help: help.to_owned(),
+            exact: false,
         }
+    }
+
+    /// The same, meant by its whole name only.
+    pub fn exact(mut self) -> Opt {
+        self.exact = true;
+        self
     }
 
     fn name(&self) -> &str {
@@ -119,23 +128,48 @@ pub struct UsageError {
     what: String,
 }
 
+/// What argparse takes for a number behind a dash: digits, or digits behind a point.
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| text.chars().all(char::is_numeric);
+    match text.split_once('.') {
+        None => !text.is_empty() && digits(text),
+        Some((whole, part)) => digits(whole) && !part.is_empty() && digits(part),
+    }
+}
+
+/// Switches, the option behind them, and the value glued to it.
+type Found<'p> = (Vec<&'p Opt>, &'p Opt, Option<String>);
+
 impl Parser {
     /// Reads the arguments that follow the program's name.
     pub fn parse(&self, arguments: &[String]) -> Result<Matches, UsageError> {
         let mut matches = Matches::default();
         let mut only_words = false;
+        // argparse takes one run of words; those behind the next option are too many.
+        let mut run_ended = false;
         let mut at = 0;
         while let Some(argument) = arguments.get(at) {
             at += 1;
-            if only_words || !self.looks_like_option(argument) {
+            let is_word = only_words || argument == "--" || !self.looks_like_option(argument);
+            if is_word && run_ended {
+                return Err(self.usage_error(format!("unrecognized arguments: {argument}")));
+            }
+            if is_word && argument != "--" || only_words {
                 matches.words.push(argument.clone());
                 continue;
             }
+            run_ended = !is_word && !matches.words.is_empty();
             if argument == "--" {
+                if self.words.is_none() {
+                    return Err(self.usage_error("unrecognized arguments: --".to_owned()));
+                }
                 only_words = true;
                 continue;
             }
-            let (option, glued) = self.find(argument)?;
+            let (switches, option, glued) = self.find(argument)?;
+            for switch in switches {
+                matches.options.push((switch.name().to_owned(), Vec::new()));
+            }
             let mut values: Vec<String> = glued.into_iter().collect();
             if values.is_empty() {
                 let limit = match option.takes {
@@ -182,44 +216,36 @@ impl Parser {
             .options
             .iter()
             .any(|o| o.flags.iter().any(|f| f == argument));
-        known
-            || (argument[1..].parse::<f64>().is_err() && !argument.contains(' '))
-            || argument.contains('=')
+        known || (!is_number(&argument[1..]) && !argument.contains(' ')) || argument.contains('=')
     }
 
-    /// The option that `argument` means, and the value glued to it.
-    fn find(&self, argument: &str) -> Result<(&Opt, Option<String>), UsageError> {
+    /// The option that `argument` means with the value glued to it, and the switches before it (`-vx`).
+    fn find(&self, argument: &str) -> Result<Found<'_>, UsageError> {
         let (flag, value) = match argument.split_once('=') {
             Some((flag, value)) => (flag, Some(value.to_owned())),
             None => (argument, None),
         };
         if let Some(option) = self.with_flag(flag) {
             if value.is_some() && option.takes == Takes::Nothing {
-                let flags = option.flags.join("/");
-                return Err(
-                    self.usage_error(format!("argument {flags}: ignored explicit argument"))
-                );
+                return Err(self.ignored(option));
             }
-            return Ok((option, value));
+            return Ok((Vec::new(), option, value));
         }
         if !argument.starts_with("--") {
-            let letter: String = argument.chars().take(2).collect();
-            if let Some(option) = self
-                .with_flag(&letter)
-                .filter(|o| o.takes != Takes::Nothing)
-            {
-                return Ok((option, Some(argument[letter.len()..].to_owned())));
-            }
-            return Err(self.usage_error(format!("unrecognized arguments: {argument}")));
+            return self.find_letters(argument);
         }
         let near: Vec<(&Opt, &String)> = self
             .options
             .iter()
+            .filter(|option| !option.exact)
             .flat_map(|option| option.flags.iter().map(move |name| (option, name)))
             .filter(|(_, name)| name.starts_with(flag))
             .collect();
         match near.as_slice() {
-            [(option, _)] => Ok((option, value)),
+            [(option, _)] if value.is_some() && option.takes == Takes::Nothing => {
+                Err(self.ignored(option))
+            }
+            [(option, _)] => Ok((Vec::new(), option, value)),
             [] => Err(self.usage_error(format!("unrecognized arguments: {argument}"))),
             _ => {
                 let names: Vec<&str> = near.iter().map(|(_, name)| name.as_str()).collect();
@@ -227,6 +253,34 @@ impl Parser {
                 Err(self.usage_error(format!("ambiguous option: {argument} could match {names}")))
             }
         }
+    }
+
+    /// Letters behind one dash: switches, then at most one option whose value is the rest.
+    fn find_letters(&self, argument: &str) -> Result<Found<'_>, UsageError> {
+        let unknown = || self.usage_error(format!("unrecognized arguments: {argument}"));
+        let mut switches: Vec<&Opt> = Vec::new();
+        let mut letters = argument.char_indices().skip(1).peekable();
+        while let Some((at, letter)) = letters.next() {
+            let Some(option) = self.with_flag(&format!("-{letter}")) else {
+                return Err(switches
+                    .last()
+                    .map_or_else(unknown, |last| self.ignored(last)));
+            };
+            let rest = &argument[at + letter.len_utf8()..];
+            match (option.takes, letters.peek()) {
+                (_, None) => return Ok((switches, option, None)),
+                (Takes::Nothing, Some(_)) => switches.push(option),
+                (Takes::One | Takes::Any, Some(_)) => {
+                    return Ok((switches, option, Some(rest.to_owned())));
+                }
+            }
+        }
+        Err(unknown())
+    }
+
+    fn ignored(&self, option: &Opt) -> UsageError {
+        let flags = option.flags.join("/");
+        self.usage_error(format!("argument {flags}: ignored explicit argument"))
     }
 
     fn with_flag(&self, flag: &str) -> Option<&Opt> {
@@ -276,6 +330,7 @@ mod tests {
                 Opt::new("--key", Takes::One, "KEY", "a key"),
                 Opt::new("--key-default", Takes::One, "VALUE", "instead"),
                 Opt::new("-v --validate", Takes::Nothing, "", "only look"),
+                Opt::new("--only", Takes::Nothing, "", "ours").exact(),
             ],
             words: None,
         }
@@ -311,6 +366,13 @@ mod tests {
         check("--valid", Some(&[("--validate", &[])]));
         check("--key-d x", Some(&[("--key-default", &["x"])]));
         check("--key=", Some(&[("--key", &[""])]));
+        check("-vv", Some(&[("--validate", &[]), ("--validate", &[])]));
+        check(
+            "-vm a",
+            Some(&[("--validate", &[]), ("--metadata", &["a"])]),
+        );
+        check("-vma", Some(&[("--validate", &[]), ("--metadata", &["a"])]));
+        check("--only", Some(&[("--only", &[])]));
     }
 
     #[test]
@@ -323,14 +385,39 @@ mod tests {
             "--ke x",
             "-x",
             "--validate=1",
+            "--valid=1",
+            "-vx",
+            "-v=1",
+            "--key -1e5",
+            "--onl",
             "--",
             "-- a",
         ] {
-            if line == "--" {
-                check(line, Some(&[]));
-            } else {
-                check(line, None);
-            }
+            check(line, None);
+        }
+    }
+
+    #[test]
+    fn words_come_in_one_run() {
+        let mut parser = parser();
+        parser.words = Some(("WORD".to_owned(), "words".to_owned()));
+        let words = |line: &str| {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            parser
+                .parse(&arguments)
+                .ok()
+                .map(|matches| matches.words.join(" "))
+        };
+        for (line, expect) in [
+            ("a b -v", Some("a b")),
+            ("-v a b", Some("a b")),
+            ("--key k a --key=k", Some("a")),
+            ("a -- -v", Some("a -v")),
+            ("-v --", Some("")),
+            ("a -v b", None),
+            ("a -v -- b", None),
+        ] {
+            assert_eq!(words(line).as_deref(), expect, "{line}");
         }
     }
 

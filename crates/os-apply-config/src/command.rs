@@ -25,6 +25,9 @@ const FALLBACK: [&str; 3] = [
 const STATE: &str = "/var/lib/os-apply-config";
 const CHANGED: &str = "/run/os-apply-config/changed";
 
+/// Options that upstream does not have.
+const OURS: [&str; 3] = ["--dry-run", "--diff", "--print-services"];
+
 /// The merged metadata that a run without options sees.
 pub fn metadata(environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Value, ApplyError> {
     let mut nowhere = std::io::sink();
@@ -203,7 +206,14 @@ fn parser() -> Parser {
         about: "Reads and merges metadata documents, and writes configuration files by templates."
             .to_owned(),
         options: rows
-            .map(|(flags, takes, value, help)| Opt::new(flags, takes, value, help))
+            .map(|(flags, takes, value, help)| {
+                let option = Opt::new(flags, takes, value, help);
+                if OURS.contains(&flags) {
+                    option.exact()
+                } else {
+                    option
+                }
+            })
             .into(),
         words: None,
     }

@@ -27,8 +27,9 @@ pub fn run(process: Process<'_>) -> u8 {
         err,
     } = process;
     let parser = parser();
+    let status = arguments.first().is_some_and(|word| word == "status");
     let settings = parser
-        .parse(&arguments)
+        .parse(&arguments[usize::from(status)..])
         .and_then(|matches| Ok((Settings::new(&parser, &matches)?, matches)));
     let (settings, matches) = match settings {
         Ok(settings) => settings,
@@ -40,10 +41,7 @@ pub fn run(process: Process<'_>) -> u8 {
     if matches.has("--help") {
         return print(out, &parser.help());
     }
-    if matches.has("--print-phases") {
-        return print(out, &format!("{}\n", PHASES.join("\t")));
-    }
-    if settings.status {
+    if status {
         let status = Status::read(&places(environment));
         let text = if matches.has("--json") {
             status.json()
@@ -62,6 +60,9 @@ pub fn run(process: Process<'_>) -> u8 {
     let base = base(environment, &mut log);
     if matches.has("--print-base") {
         return print(out, &format!("{}\n", base.display()));
+    }
+    if matches.has("--print-phases") {
+        return print(out, &format!("{}\n", PHASES.join("\t")));
     }
     let state = state(environment);
     let code = execute(&base, &settings, state, &mut log);
@@ -107,25 +108,26 @@ fn parser() -> Parser {
             "TIMEOUT",
             "seconds until the run is ended; without it there is no limit",
         ),
-        (
-            "--json",
-            Nothing,
-            "",
-            "with `status`: print it for programs",
-        ),
     ];
+    let json = Opt::new(
+        "--json",
+        Nothing,
+        "",
+        "with `status`: print it for programs",
+    )
+    .exact();
     Parser {
         program: "os-refresh-config".to_owned(),
-        about: "Runs the hooks that bring this machine to its configuration, phase by phase."
+        about: "Runs the hooks that bring this machine to its configuration, phase by phase.\n\n\
+                os-refresh-config status [--json] prints how the last refresh went instead: exit code 0 if it went well, 1 if it\n\
+                failed, 3 if there was none."
             .to_owned(),
         options: rows
             .map(|(flags, takes, value, help)| Opt::new(flags, takes, value, help))
-            .into(),
-        words: Some((
-            "status".to_owned(),
-            "print how the last refresh went instead of running one; exits with 0 if it went well, 1 if it failed, 3 if there was none"
-                .to_owned(),
-        )),
+            .into_iter()
+            .chain([json])
+            .collect(),
+        words: None,
     }
 }
 
@@ -147,9 +149,25 @@ fn places(environment: &dyn Fn(&str) -> Option<OsString>) -> Places {
     }
 }
 
+/// An integer as Python reads it from text: blanks around it, and single underscores between digits. One that is too large for
+/// any time is the largest.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let good = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits.split('_').all(good) {
+        return None;
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    Some(
+        digits
+            .replace('_', "")
+            .parse::<i64>()
+            .map_or(sign * i64::MAX, |number| sign * number),
+    )
+}
+
 struct Settings {
-    /// Whether only the status is wanted.
-    status: bool,
     level: Level,
     lock_file: PathBuf,
     limit: Option<Duration>,
@@ -157,26 +175,19 @@ struct Settings {
 
 impl Settings {
     fn new(parser: &Parser, matches: &Matches) -> Result<Settings, UsageError> {
-        let level = matches.value("--log-level").unwrap_or("INFO");
-        let level = Level::named(level).ok_or_else(|| {
-            parser.usage_error(format!("argument --log-level: invalid choice: '{level}'"))
-        })?;
-        let limit = match matches.value("--timeout") {
-            Some(text) => text.trim().parse::<i64>().map_err(|_| {
+        let mut level = Level::Info;
+        for text in matches.all("--log-level") {
+            level = Level::named(&text).ok_or_else(|| {
+                parser.usage_error(format!("argument --log-level: invalid choice: '{text}'"))
+            })?;
+        }
+        let mut limit = 0;
+        for text in matches.all("--timeout") {
+            limit = integer(&text).ok_or_else(|| {
                 parser.usage_error(format!("argument --timeout: invalid int value: '{text}'"))
-            })?,
-            None => 0,
-        };
-        let status = match matches.words.as_slice() {
-            [] => false,
-            [word] if word == "status" => true,
-            words => {
-                let words = words.join(" ");
-                return Err(parser.usage_error(format!("unrecognized arguments: {words}")));
-            }
-        };
+            })?;
+        }
         Ok(Settings {
-            status,
             level,
             lock_file: PathBuf::from(matches.value("--lockfile").unwrap_or(LOCK_FILE)),
             // Zero and less mean no limit.

@@ -400,6 +400,9 @@ fn negated(row: &Row) -> String {
     format!("--{group}no{}", name.strip_prefix(&group).unwrap_or(&name))
 }
 
+/// Options that upstream does not have.
+const OURS: [&str; 2] = ["--config-drive", "--request-ca_certificate"];
+
 fn parser() -> Parser {
     let mut options = vec![
         Opt::new("-h --help", Takes::Nothing, "", "show this help and exit"),
@@ -422,12 +425,13 @@ fn parser() -> Parser {
             options.push(Opt::new(row.flags, Takes::Nothing, "", row.help));
             options.push(Opt::new(&negated(row), Takes::Nothing, "", "the opposite"));
         } else {
-            options.push(Opt::new(
-                row.flags,
-                Takes::One,
-                &row.name.to_uppercase(),
-                row.help,
-            ));
+            let name = row.name.to_uppercase();
+            let option = Opt::new(row.flags, Takes::One, &name, row.help);
+            options.push(if OURS.contains(&row.flags) {
+                option.exact()
+            } else {
+                option
+            });
         }
     }
     for (flags, takes) in table::IGNORED {
