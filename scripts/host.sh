@@ -5,7 +5,7 @@
 STORY_PACKAGES="ca-certificates debian-archive-keyring dnsmasq-base dosfstools e2fsprogs gcc grub-common grub-efi-amd64-bin
   grub-pc-bin iproute2 libc6-dev mmdebstrap mtools openssh-client procps python3 python3-venv qemu-utils systemd-container util-linux xz-utils zstd"
 # What only tests call.
-CHECK_PACKAGES="attr bash curl debootstrap file gdisk git libcap2-bin python3 python3-venv rsync squashfs-tools strace sudo time xfsprogs"
+CHECK_PACKAGES="attr bash curl debootstrap file gdisk git libcap2-bin python3 python3-venv rsync squashfs-tools strace sudo time uidmap xfsprogs"
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$0: $*"; exit 1; }

@@ -23,6 +23,7 @@ use crate::output::{self, OutputError, Outputs};
 use crate::phases::{Part, PhaseError, Runner, tell};
 use crate::place::{self, MountError};
 use crate::plan::{BuildPlan, DevicesWanted, LayoutSource, PlanError};
+use crate::rootless;
 use crate::settings::{Settings, Surroundings};
 use crate::stage::Workspace;
 use crate::variables::{self, get, set};
@@ -182,7 +183,7 @@ impl Build<'_> {
         self.write_params()?;
         let owners = merge(&self.plan.elements, &hooks)?;
         let elements = ElementVariables::of(&self.plan.elements);
-        let environment = variables::outside(
+        let mut environment = variables::outside(
             self.settings,
             self.around,
             &self.arguments,
@@ -190,6 +191,11 @@ impl Build<'_> {
             &self.plan.layout,
             self.workspace,
         );
+        if rootless::is_on(self.around) {
+            let path = get(&environment, "PATH").unwrap_or_default();
+            let path = format!("{}:{path}", self.rootless_programs().display());
+            set(&mut environment, "PATH", path);
+        }
         let mut runner = Runner {
             settings: self.settings,
             owners: &owners,
@@ -232,6 +238,11 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// Programs that come first on the PATH of hooks outside, for ordinary users.
+    fn rootless_programs(&self) -> PathBuf {
+        self.workspace.build.join("lib/rootless")
+    }
+
     fn write_lib(&self) -> Result<(), BuildError> {
         let lib = self.workspace.build.join("lib");
         folder(&lib)?;
@@ -248,6 +259,12 @@ impl Build<'_> {
         ] {
             std::os::unix::fs::symlink(&program, lib.join(tool))
                 .map_err(file("link a tool in", &lib))?;
+        }
+        if rootless::is_on(self.around) {
+            let own = self.rootless_programs();
+            folder(&own)?;
+            std::os::unix::fs::symlink(&program, own.join("sudo"))
+                .map_err(file("link a tool in", &own))?;
         }
         Ok(())
     }

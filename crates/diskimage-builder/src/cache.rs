@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::build::tree_kib;
 use crate::digest::Key;
 use crate::layers::Layers;
+use crate::rootless;
 use crate::settings::Surroundings;
 use crate::stage::remove_tree;
 
@@ -134,6 +135,13 @@ pub fn main(around: &Surroundings, arguments: &[String]) -> ExitCode {
             "--unused" => days = rest.next().and_then(|text| text.parse().ok()),
             word => words.push(word),
         }
+    }
+    // Files of a layer belong to sub-uids of the user: only their root can remove them.
+    if words.first() == Some(&"gc")
+        && let Err(error) = rootless::enter(around, arguments)
+    {
+        let _ = writeln!(io::stderr(), "ERROR: {error}\nhint: {}", error.hint());
+        return ExitCode::FAILURE;
     }
     let home = around.variable("HOME").unwrap_or("/root");
     let cache = cache.unwrap_or_else(|| Path::new(home).join(".cache/image-create"));

@@ -52,6 +52,20 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Notes the files of a key that this one stands on as its own inputs, so that a change there can be named.
+    pub fn on(mut self, below: &Self, what: &str) -> Self {
+        let files = below.inputs.iter().filter_map(|input| {
+            Some(Input {
+                name: format!("{what} {}", input.name.strip_prefix("file ")?),
+                digest: input.digest.clone(),
+            })
+        });
+        self.inputs.extend(files);
+        self
+    }
+}
+
 /// How much of a digest tells inputs apart.
 const SHORT: usize = 8;
 

@@ -14,6 +14,7 @@ use crate::log::Log;
 use crate::options::{Options, help};
 use crate::phases::{PhaseError, event};
 use crate::plan::{BuildPlan, LayoutSource, PlanError};
+use crate::rootless;
 use crate::settings::{Settings, Surroundings};
 use crate::stage::{self, Guarded, STAGE};
 
@@ -36,6 +37,15 @@ pub fn main(around: &Surroundings, arguments: &[String]) -> ExitCode {
             env!("CARGO_PKG_VERSION")
         ));
     }
+    if !options.has("plan")
+        && let Err(error) = rootless::enter(around, arguments)
+    {
+        complain(&format!(
+            "ERROR: {}\n",
+            with_hint(&error, Some(error.hint()))
+        ));
+        return ExitCode::FAILURE;
+    }
     let around = if options.has("c") {
         cleared(around)
     } else {
@@ -51,7 +61,18 @@ pub fn main(around: &Surroundings, arguments: &[String]) -> ExitCode {
 
 /// `-c`: only what programs need to run at all stays, and how to build.
 fn cleared(around: &Surroundings) -> Surroundings {
-    let kept = |name: &str| ["PATH", "HOME", "USER", "TERM", "TZ", "ELEMENTS_PATH"].contains(&name);
+    let kept = |name: &str| {
+        [
+            "PATH",
+            "HOME",
+            "USER",
+            "TERM",
+            "TZ",
+            "ELEMENTS_PATH",
+            rootless::ROOTLESS,
+        ]
+        .contains(&name)
+    };
     let mut around = around.clone();
     around
         .variables

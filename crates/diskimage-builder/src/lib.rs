@@ -23,6 +23,7 @@ pub mod packages;
 pub mod phases;
 pub mod place;
 pub mod plan;
+pub mod rootless;
 pub mod settings;
 pub mod stage;
 pub mod surroundings;

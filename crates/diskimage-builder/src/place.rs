@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
@@ -79,19 +80,27 @@ pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Resul
             .replace(',', "\\,")
     };
     let lower: Vec<String> = lower.iter().map(|path| escape(path)).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,redirect_dir=off,metacopy=off,xino=on",
+    let folders = format!(
+        "lowerdir={},upperdir={},workdir={}",
         lower.join(":"),
         escape(upper),
         escape(work)
     );
-    mount(
-        Some("overlay"),
-        at,
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )
+    let attempt = |features: &str| {
+        let options = format!("{folders},index=off,xino=on,{features}");
+        mount(
+            Some("overlay"),
+            at,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+    };
+    match attempt("redirect_dir=off,metacopy=off") {
+        // Root of a user namespace keeps notes of overlayfs in attributes of users; the features are off then.
+        Err(Errno::EPERM) => attempt("userxattr"),
+        other => other,
+    }
     .map_err(failed("overlay", at))
 }
 
@@ -162,21 +171,35 @@ pub fn system_mounts(root: &Path) -> Result<(), MountError> {
     let proc = root.join("proc");
     mount(Some("proc"), &proc, Some("proc"), safe, NONE).map_err(failed("proc", &proc))?;
     let sys = root.join("sys");
-    mount(
+    let mounted = mount(
         Some("sysfs"),
         &sys,
         Some("sysfs"),
         safe | MsFlags::MS_RDONLY,
         NONE,
-    )
-    .map_err(failed("sysfs", &sys))?;
+    );
+    match mounted {
+        // Root of a user namespace may only show the machine's.
+        Err(Errno::EPERM) => {
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some("/sys"), &sys, NONE, flags, NONE).map_err(failed("sysfs", &sys))?;
+        }
+        other => other.map_err(failed("sysfs", &sys))?,
+    }
     let dev = root.join("dev");
     tmpfs(&dev, "mode=755,size=16m")?;
     for (name, major, minor) in DEVICES {
         let mode = Mode::from_bits_truncate(0o666);
         let path = dev.join(name);
-        mknod(&path, SFlag::S_IFCHR, mode, makedev(*major, *minor))
-            .map_err(failed("a device", &path))?;
+        match mknod(&path, SFlag::S_IFCHR, mode, makedev(*major, *minor)) {
+            // Root of a user namespace may make none.
+            Err(Errno::EPERM) => {
+                File::create(&path).map_err(io_failed(&path))?;
+                bind(&Path::new("/dev").join(name), &path)?;
+                continue;
+            }
+            other => other.map_err(failed("a device", &path))?,
+        }
         nix::sys::stat::fchmodat(
             nix::fcntl::AT_FDCWD,
             &path,

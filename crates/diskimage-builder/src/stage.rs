@@ -361,5 +361,5 @@ pub fn become_worker() -> Result<Workspace, StageError> {
 
 /// Whether a variable is ours and no business of hooks.
 pub fn is_internal(name: &str) -> bool {
-    [STAGE, PARENT, WORKSPACE].contains(&name)
+    [STAGE, PARENT, WORKSPACE, crate::rootless::ROOTLESS].contains(&name)
 }

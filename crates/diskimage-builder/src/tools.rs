@@ -13,6 +13,7 @@ pub fn main(around: &Surroundings, arguments: &[String]) -> Option<ExitCode> {
     let result = match around.program.as_str() {
         "dib-python" => return Some(python(around, arguments)),
         "dib-block-device" => return Some(crate::block::command::main(around, arguments)),
+        "sudo" => return Some(crate::rootless::sudo(arguments)),
         "dib-cache" => return Some(crate::cache::main(around, arguments)),
         "dib-lint" => return Some(crate::lint::main(around)),
         "package-installs-squash" => squash(around, arguments),

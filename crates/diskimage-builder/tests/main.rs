@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 const PROGRAMS: &[&str] = &["bash", "env", "cat", "mkdir", "sleep", "mount", "touch"];
 
 mod devices;
+mod rootless;
 
 struct Site {
     top: tempfile::TempDir,

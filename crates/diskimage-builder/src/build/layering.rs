@@ -433,7 +433,9 @@ impl Build<'_> {
         let below = self.key_below(runner, stack)?;
         let split = self.plan.splits_install();
         let kind = if split { Kind::Packages } else { Kind::Install };
-        let mut key = self.key(runner, &sourced, &below.digest, kind)?;
+        let mut key = self
+            .key(runner, &sourced, &below.digest, kind)?
+            .on(&below, "extra data");
         if split {
             if let Some(draft) = self.open(layers, &key, "packages", stack)? {
                 self.mount(runner, stack, &draft.tree(), &draft.work())?;
