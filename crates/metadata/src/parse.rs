@@ -262,6 +262,42 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            // What is no number is not equal to itself, and has a test of its own.
+            proptest::num::f64::NORMAL.prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let pairs = proptest::collection::vec((".{0,3}", inner.clone()), 0..4);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..4).prop_map(Value::List),
+                pairs.prop_map(|pairs| Value::Map(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_again(value in value()) {
+            for text in [value.to_json(), value.to_json_indented()] {
+                prop_assert_eq!(&parse(&text).unwrap().to_json(), &value.to_json(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"[\[\]{}:,"\\eEuU0-9+.naNIfty \u{e9}\n-]{0,24}"#) {
+            if let Ok(value) = parse(&text) {
+                let again = value.to_json();
+                prop_assert_eq!(parse(&again).unwrap().to_json(), again);
+            }
+        }
+    }
 
     #[test]
     fn refuses_what_python_refuses() {

@@ -204,6 +204,15 @@ mod tests {
         assert!(!read("allow_empty: no").unwrap().allow_empty);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(mode|owner|allow_empty|services|[a-z~?|>&*!%@`-]|[:,#{}\\[\\] \\n\"'0-9]){0,20}") {
+            if let Ok(control) = parse(Path::new("/t/f.oac"), &text, &Accounts::below(Path::new("/nonexistent"))) {
+                proptest::prop_assert!(control.mode.is_none_or(|mode| mode <= 0o777));
+            }
+        }
+    }
+
     #[test]
     fn checks_and_services() {
         let text =

@@ -83,6 +83,18 @@ fn unquoted(value: &str) -> &str {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(\\[DEFAULT\\]|[\\[\\]=:#;$ \\t\\r\\n\"'a-z\u{e9}\u{feff}]){0,30}") {
+            match parse(&text) {
+                Ok(found) => for (section, key, _) in found {
+                    proptest::prop_assert!(!section.is_empty() && !key.is_empty());
+                },
+                Err(error) => proptest::prop_assert!(error.line <= text.len() + 1),
+            }
+        }
+    }
+
     #[track_caller]
     fn value(text: &str, expect: &str) {
         let found = parse(&format!("[S]\n{text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
