@@ -148,7 +148,13 @@ fn unrendered(response: &mut Response, path: &str) -> Option<ApiError> {
         return Some(error);
     }
     let bare = !response.headers().contains_key(header::CONTENT_TYPE);
+    // The framework's own refusals, of paths that are no text for example, know no dialect.
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     match response.status() {
+        status if plain && status.is_client_error() => Some(
+            ApiError::new(status, format!("The request cannot be read: {path}")).before_handler(),
+        ),
         StatusCode::NOT_FOUND if bare => Some(
             ApiError::not_found(format!("The resource could not be found: {path}"))
                 .before_handler(),

@@ -20,6 +20,7 @@ pub mod orchestration;
 mod server;
 mod settings;
 mod tls;
+mod unread;
 
 use std::sync::Arc;
 

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{Request, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, Request, StatusCode, Uri, header, uri::PathAndQuery};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::SeedError;
+use crate::{SeedError, unread};
 
 /// Buffers of connections of nodes. Hyper takes no less.
 const SMALL_BUFFER: usize = 8 << 10;
@@ -77,7 +76,7 @@ impl Services {
         local: &str,
     ) -> Response
     where
-        B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
+        B: axum::body::HttpBody<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = request.uri().path();
@@ -86,7 +85,10 @@ impl Services {
             (rest.is_empty() || rest.starts_with('/')).then_some((service, rest))
         });
         let Some((service, rest)) = found else {
-            return self.outside(path);
+            let mut response = self.outside(path);
+            let (_, unread) = unread::lend(request.into_body(), &HeaderMap::new());
+            unread.settle(&mut response).await;
+            return response;
         };
         // Clients end paths with a slash at will, and no service gives that a meaning.
         let rest = match rest.trim_end_matches('/') {
@@ -107,10 +109,15 @@ impl Services {
         let origin = Origin::new(scheme, host, local, service.prefix);
         *request.uri_mut() = Uri::from(inner);
         request.extensions_mut().insert(origin);
-        match service.router.clone().oneshot(request.map(Body::new)).await {
+        let (parts, body) = request.into_parts();
+        let (body, unread) = unread::lend(body, &parts.headers);
+        let request = Request::from_parts(parts, body);
+        let mut response = match service.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
-        }
+        };
+        unread.settle(&mut response).await;
+        response
     }
 
     /// The root lists what is here; everything else outside the prefixes is nowhere.

@@ -327,3 +327,108 @@ async fn a_seed_for_metal_shows_flavors_networks_and_no_servers() {
     );
     seed.stop().await;
 }
+
+/// Sends text, then more of it once the server had its chance to answer the first part.
+async fn talk(url: &str, parts: &[&str]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = url.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    for part in parts {
+        stream.write_all(part.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Clients keep connections, and send a body in a packet of its own: an answer that does not need it
+/// must not end the connection.
+#[tokio::test]
+async fn a_body_that_nobody_reads_leaves_the_connection_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = start(settings(dir.path(), None)).await;
+    let next = "GET /identity/v3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let post = |path: &str, length: usize, more: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{more}\r\n")
+    };
+    for path in [
+        "/identity/v3/users",
+        "/nowhere",
+        "/orchestration/v1/p/stacks",
+    ] {
+        let answers = talk(&seed.url, &[&post(path, 5, ""), "{\"a\":", next]).await;
+        let count = answers.matches("HTTP/1.1 ").count();
+        assert_eq!(count, 2, "{path}: {answers}");
+        assert!(answers.starts_with("HTTP/1.1 40"), "{answers}");
+    }
+    // What is too large to be thrown away, or is not even sent yet, ends the connection in so many words.
+    for (length, more) in [(1 << 30, ""), (5, "Expect: 100-continue\r\n")] {
+        let answer = talk(&seed.url, &[&post("/identity/v3/users", length, more)]).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    seed.stop().await;
+}
+
+/// What no program of ours would send is refused in the service's own form, never with a 500.
+#[tokio::test]
+async fn odd_requests_are_refused_in_the_form_of_the_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = start(settings(dir.path(), None)).await;
+    let http = plain_http();
+    let token = token(&log_in(&http, &seed.url, &password(dir.path())).await);
+    let deep = "[".repeat(20_000) + &"]".repeat(20_000);
+    let bodies: [&[u8]; 12] = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"1",
+        b"\"x\"",
+        b"\xff\xfe{}",
+        b"{\"a\": \"\xff\"}",
+        b"{\"stack_name\": \"\\ud800\"}",
+        b"{\"x\": 1e999}",
+        b"{\"a\": 1, \"a\": {\"a\": []}}",
+        deep.as_bytes(),
+    ];
+    let paths = [
+        "/identity/v3/users",
+        "/identity/v3/auth/tokens",
+        "/image/v2/images",
+        "/baremetal/v1/nodes",
+        "/orchestration/v1/p/stacks",
+        "/orchestration/v1/p/validate",
+        "/orchestration/v1/p/software_deployments",
+        "/identity/v3/users/%ff",
+        "/image/v2/images/%ff/tags/a",
+    ];
+    for path in paths {
+        for body in bodies {
+            let sent = http
+                .post(format!("{}{path}", seed.url))
+                .header("X-Auth-Token", &token)
+                .header("Content-Type", "application/json")
+                .body(body.to_vec())
+                .send()
+                .await;
+            let answer = sent.unwrap();
+            let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
+            let (status, kind) = (
+                answer.status(),
+                answer.headers().get("content-type").cloned(),
+            );
+            let text = answer.text().await.unwrap();
+            assert!(
+                status.is_client_error(),
+                "{path} {shown}: {status} {kind:?} {text}"
+            );
+            let error: Value = serde_json::from_str(&text)
+                .unwrap_or_else(|_| panic!("{path} {shown}: {status} {kind:?} {text}"));
+            assert!(error.is_object(), "{path} {shown}: {error}");
+        }
+    }
+    seed.stop().await;
+}
