@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::api::{Action, StackId, Status};
 use crate::failure::Failure;
 use crate::model::{Node, Row, Wait, physical_name};
-use crate::plugins::{self, Around, Started};
+use crate::plugins::{self, Around, Seed, Started};
 use crate::record::Ledger;
 use crate::sweep::{backward, forget, over, remove};
 use crate::wanted::{Wanted, decide, wanted};
@@ -26,6 +26,39 @@ pub(crate) struct Pass<'a> {
     pub steps: Vec<(StackId, String, Uuid)>,
     /// Servers whose node document changed.
     pub changed_servers: Vec<String>,
+    /// What a document says of the root's resources that are taken over or restored, and which of the two it is.
+    pub seeds: Option<(Action, &'a serde_json::Value)>,
+    /// Names of the resources that the stack at hand is in.
+    pub within: Vec<String>,
+}
+
+impl Pass<'_> {
+    /// Gives a row that is to be made what the document says of it.
+    fn sow(&self, row: &mut Row) {
+        let Some((action, seeds)) = self.seeds else {
+            return;
+        };
+        let mut place = seeds;
+        for name in &self.within {
+            place = &place[name.as_str()]["resources"];
+        }
+        let seed = Seed(&place[row.name.as_str()]);
+        match action {
+            Action::Adopt => seed.adopt(row),
+            _ => seed.restore(row),
+        }
+    }
+}
+
+/// The reason of a stack that an action went well on.
+pub(crate) fn success(node: &Node, action: Action) -> String {
+    let reason = format!("Stack {action} completed successfully");
+    let mut all = true;
+    node.each_row(&mut |_, row| all &= plugins::can_check(row));
+    if action == Action::Check && !all {
+        return format!("{reason}. 'CHECK' not fully supported (see resources)");
+    }
+    reason
 }
 
 /// How far a part of the tree is.
@@ -242,6 +275,7 @@ fn create(node: &mut Node, name: &str, wanted: Wanted, pass: &mut Pass<'_>) {
     let external = wanted.external_id.clone();
     let has_members = wanted.wanted.has_members;
     fill(&mut row, wanted);
+    pass.sow(&mut row);
     if let Some(id) = external {
         row.physical_id = Some(id);
         row.external = true;
@@ -391,7 +425,9 @@ pub(crate) fn go_on(
         return;
     }
     if let Some(child) = &mut row.child {
+        pass.within.push(row.name.clone());
         let done = inside(child, row.action, pass);
+        pass.within.pop();
         if let Some(result) = done {
             let result = result.map_err(|failure| failure.within(piece.to_owned()));
             finish(row, result, (stack, stack_name), pass);
@@ -425,7 +461,9 @@ pub(crate) fn go_on(
 fn inside(child: &mut Node, action: Action, pass: &mut Pass<'_>) -> Option<Result<(), Failure>> {
     let progress = match action {
         Action::Delete => backward(child, true, pass),
-        Action::Suspend | Action::Resume | Action::Check => over(child, action, pass),
+        Action::Suspend | Action::Resume | Action::Check | Action::Snapshot => {
+            over(child, action, pass)
+        }
         _ => {
             let progress = forward(child, pass);
             if progress.is_done() {
@@ -450,7 +488,7 @@ fn inside(child: &mut Node, action: Action, pass: &mut Pass<'_>) -> Option<Resul
     match &result {
         Ok(()) => {
             child.status = Status::Complete;
-            child.reason = format!("Stack {action} completed successfully");
+            child.reason = success(child, action);
         }
         Err(failure) => {
             child.status = Status::Failed;

@@ -201,7 +201,7 @@ impl Engine {
 
     /// The environment of a stack; hidden parameters masked.
     pub async fn environment(&self, stack: StackId) -> Result<Environment, EngineError> {
-        self.core().look(stack, |_, node| Ok(masked(frame(node)?)))
+        self.core().look(stack, |_, node| Ok(shown(frame(node)?)))
     }
 
     /// The files of a stack.
@@ -285,7 +285,8 @@ impl Engine {
         resource: &str,
         body: Option<serde_json::Value>,
     ) -> Result<(), EngineError> {
-        self.core().signal(stack, resource, body).await
+        // Heat tells nobody that a signal was not in order.
+        self.core().signal(stack, resource, body).await.map(|_| ())
     }
 
     /// Gives a wait condition handle a CloudFormation signal (`Status`, `Reason`, `Data`, `UniqueId`).
@@ -295,7 +296,10 @@ impl Engine {
         resource: &str,
         body: serde_json::Value,
     ) -> Result<(), EngineError> {
-        self.core().signal(stack, resource, Some(body)).await
+        match self.core().signal(stack, resource, Some(body)).await? {
+            None => Ok(()),
+            Some(why) => Err(EngineError::Invalid { why }),
+        }
     }
 
     /// The events of a stack.
@@ -459,36 +463,38 @@ impl Engine {
         self.core().last_report(server_id).await
     }
 
-    /// Records a stack as it is.
+    /// Records a stack as it is. Returns when that is begun.
     pub async fn snapshot(
         &self,
-        _stack: StackId,
-        _name: Option<String>,
+        stack: StackId,
+        name: Option<String>,
     ) -> Result<Snapshot, EngineError> {
-        Err(EngineError::NotSupported {
-            what: "Snapshots of stacks".to_owned(),
-        })
+        self.core().take_snapshot(stack, name).await
     }
 
-    /// The snapshots of a stack.
-    pub async fn snapshots(&self, _stack: StackId) -> Result<Vec<Snapshot>, EngineError> {
-        Err(EngineError::NotSupported {
-            what: "Snapshots of stacks".to_owned(),
-        })
+    /// The snapshots of a stack, oldest first; values of hidden parameters masked.
+    pub async fn snapshots(&self, stack: StackId) -> Result<Vec<Snapshot>, EngineError> {
+        self.core().list_snapshots(stack).await
     }
 
     /// Forgets a snapshot.
-    pub async fn delete_snapshot(&self, _stack: StackId, _id: &str) -> Result<(), EngineError> {
-        Err(EngineError::NotSupported {
-            what: "Snapshots of stacks".to_owned(),
-        })
+    pub async fn delete_snapshot(&self, stack: StackId, id: &str) -> Result<(), EngineError> {
+        self.core().drop_snapshot(stack, id).await
     }
 
-    /// Brings a stack back to a snapshot.
-    pub async fn restore(&self, _stack: StackId, _id: &str) -> Result<(), EngineError> {
-        Err(EngineError::NotSupported {
-            what: "Snapshots of stacks".to_owned(),
-        })
+    /// Brings a stack back to a snapshot. Returns when that is recorded.
+    pub async fn restore(&self, stack: StackId, id: &str) -> Result<(), EngineError> {
+        self.core().restore(stack, id).await
+    }
+
+    /// A stack as the document that [`CreateStack::adopt`] takes, secrets included.
+    pub async fn export(&self, stack: StackId) -> Result<serde_json::Value, EngineError> {
+        self.core().export(stack)
+    }
+
+    /// Forgets a stack and leaves all that it made alone; gives the document to take it over with.
+    pub async fn abandon(&self, stack: StackId) -> Result<serde_json::Value, EngineError> {
+        self.core().abandon(stack).await
     }
 }
 
@@ -499,14 +505,23 @@ fn frame(node: &Node) -> Result<&Frame, EngineError> {
     })
 }
 
-/// The environment with the values of hidden parameters masked.
-fn masked(frame: &Frame) -> Environment {
+/// The environment as Heat shows it: the values of hidden parameters masked, and with an entry for
+/// each type that is a file.
+fn shown(frame: &Frame) -> Environment {
     let mut environment = frame.input().environment.clone();
     for (schema, _) in frame.parameter_schemas() {
         if schema.hidden
             && let Some(value) = environment.parameters.get_mut(&schema.name)
         {
             *value = hot::Value::text("******");
+        }
+    }
+    for resource in frame.resources() {
+        let name = &resource.type_name;
+        let is_file = matches!(&resource.kind, hot::ResourceKind::Nested(file) if file == name);
+        if is_file && !environment.resource_registry.contains_key(name) {
+            let itself = hot::Value::text(name);
+            environment.resource_registry.insert(name.clone(), itself);
         }
     }
     environment

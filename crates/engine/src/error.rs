@@ -29,6 +29,14 @@ pub enum EngineError {
         /// Name of the stack.
         stack: String,
     },
+    /// There is no such snapshot.
+    #[error("The Snapshot ({id}) for Stack ({stack}) could not be found.")]
+    SnapshotNotFound {
+        /// Its id.
+        id: String,
+        /// Name of the stack.
+        stack: String,
+    },
     /// Something else is not there.
     #[error("{what} ({name}) could not be found.")]
     NotFound {
@@ -106,6 +114,7 @@ impl EngineError {
             EngineError::StackNotFound { .. }
             | EngineError::StackExists { .. }
             | EngineError::ResourceNotFound { .. }
+            | EngineError::SnapshotNotFound { .. }
             | EngineError::NotFound { .. }
             | EngineError::ActionInProgress { .. }
             | EngineError::NotSupported { .. }

@@ -23,6 +23,7 @@ mod preview;
 mod record;
 mod show;
 mod signal;
+mod snapshots;
 mod sweep;
 mod tick;
 mod users;

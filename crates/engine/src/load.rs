@@ -71,6 +71,7 @@ pub(crate) fn root(tx: &Read<'_>, id: StackId) -> Result<Root, EngineError> {
         previous,
         pass: record.take::<i64>(10)? as u64,
         deadline: time(body["deadline"].as_i64().unwrap_or_default()),
+        seeds: body.get("seeds").filter(|seeds| !seeds.is_null()).cloned(),
         active: body["active"].as_bool().unwrap_or_default(),
         empty: body["empty"].as_bool().unwrap_or_default(),
         node,

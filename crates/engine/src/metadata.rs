@@ -68,7 +68,9 @@ impl Core {
             let root = live.lock();
             let mut found = None;
             root.node.each_row(&mut |_, row| {
-                let is_it = Some(row.id) == row_id || row.physical_id.as_deref() == Some(key);
+                let is_it = row.physical_id.as_deref() == Some(key)
+                    || Some(row.id) == row_id
+                    || row.note("node") == Some(key);
                 if is_it && plugins::is_server(row) && found.is_none() {
                     found = Some(row.clone());
                 }
@@ -146,6 +148,9 @@ pub(crate) fn own_metadata(row: &Row) -> Json {
         Json::Object(metadata) => metadata,
         _ => serde_json::Map::new(),
     };
+    if plugins::is_handle(row) {
+        metadata.extend(plugins::handle_signals(row));
+    }
     if let Some(collect) = row.notes.get("os_collect_config") {
         metadata.insert("os-collect-config".to_owned(), collect.clone());
     }

@@ -135,6 +135,8 @@ pub(crate) struct Root {
     pub deadline: Timestamp,
     /// Whether steps are still to be taken, also when the stack has failed already.
     pub active: bool,
+    /// What a document says of the resources that are taken over or restored, while that runs.
+    pub seeds: Option<serde_json::Value>,
     /// A creation that was rolled back: nothing is wanted, whatever the input says.
     pub empty: bool,
     pub node: Node,
@@ -147,6 +149,13 @@ impl Row {
     /// Whether the pass is through with it.
     pub fn is_done(&self, pass: u64) -> bool {
         self.pass == pass && self.status == Status::Complete
+    }
+
+    /// How the node of a server is named in its metadata URL: as when it was first made, though
+    /// another stack took it over.
+    pub fn node_key(&self) -> String {
+        let given = self.note("node").map(str::to_owned);
+        given.unwrap_or_else(|| self.id.to_string())
     }
 
     /// A note of the plugin that is text.
@@ -382,3 +391,41 @@ pub(crate) fn random_text(length: usize, alphabet: &[u8]) -> String {
 /// Letters and digits.
 pub(crate) const ALPHANUMERIC: &[u8] =
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row of a plugin that is about to be made.
+    pub(crate) fn row(name: &str, plugin: &str) -> Row {
+        Row {
+            id: Uuid::new_v4(),
+            name: name.to_owned(),
+            type_name: plugin.to_owned(),
+            plugin: plugin.to_owned(),
+            action: Action::Create,
+            status: Status::InProgress,
+            reason: String::new(),
+            physical_id: None,
+            physical_name: physical_name("s", name),
+            created: Timestamp::UNIX_EPOCH,
+            updated: Timestamp::UNIX_EPOCH,
+            pass: 1,
+            generation: 1,
+            given: Map::new(),
+            properties: Map::new(),
+            metadata: Value::Map(Map::new()),
+            definition: Map::new(),
+            requires: Vec::new(),
+            notes: Notes::new(),
+            retain: false,
+            external: false,
+            broken: false,
+            description: String::new(),
+            child: None,
+            wait: Wait::Ready,
+            failure: None,
+            dirty: true,
+        }
+    }
+}

@@ -71,6 +71,7 @@ impl Core {
             pass: 0,
             deadline: now,
             active: false,
+            seeds: None,
             empty: false,
             node,
             ledger: Ledger::default(),
@@ -91,16 +92,18 @@ impl Core {
     pub async fn create(
         self: &Arc<Core>,
         caller: &Caller,
-        want: CreateStack,
+        mut want: CreateStack,
     ) -> Result<StackId, EngineError> {
-        if want.adopt.is_some() {
-            return Err(EngineError::NotSupported {
-                what: "Stack Adopt".to_owned(),
-            });
-        }
         let name = want.name.clone();
+        let adopted = want.adopt.take();
         let mut root = self.draft(caller, want)?;
-        tick::begin(&mut root, Action::Create, self.now());
+        let action = if let Some(document) = adopted {
+            root.seeds = Some(document["resources"].clone());
+            Action::Adopt
+        } else {
+            Action::Create
+        };
+        tick::begin(&mut root, action, self.now());
         let pending = self.commit(&mut root, None);
         pending.await.map_err(|error| match error {
             EngineError::Store { source } if source.is_constraint() => {
@@ -151,14 +154,15 @@ impl Core {
         })
     }
 
-    fn may_update(root: &Root) -> Result<(), EngineError> {
+    /// Refuses what a stack in its state does not take; a restored one may be asleep.
+    pub(crate) fn may_update(root: &Root, restores: bool) -> Result<(), EngineError> {
         let refused = |what: &str| {
             Err(EngineError::NotSupported {
                 what: what.to_owned(),
             })
         };
         match (root.node.action, root.node.status) {
-            (Action::Suspend, _) => refused("Updating a stack when it is suspended"),
+            (Action::Suspend, _) if !restores => refused("Updating a stack when it is suspended"),
             (Action::Delete, _) => refused("Updating a stack when it is deleting"),
             _ => Ok(()),
         }
@@ -173,7 +177,7 @@ impl Core {
         let now = self.now();
         let pending = {
             let mut root = live.lock();
-            Core::may_update(&root)?;
+            Core::may_update(&root, false)?;
             let input = self.updated_input(&root, want)?;
             let frame = self.open_frame(&root, &input)?;
             immutable(&root, &frame)?;
@@ -201,7 +205,7 @@ impl Core {
     ) -> Result<StackChanges, EngineError> {
         let live = self.live(id)?;
         let root = live.lock();
-        Core::may_update(&root)?;
+        Core::may_update(&root, false)?;
         let input = self.updated_input(&root, want)?;
         let frame = self.open_frame(&root, &input)?;
         immutable(&root, &frame)?;

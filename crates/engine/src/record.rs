@@ -95,6 +95,20 @@ pub(crate) enum Put {
     DropRow(Uuid),
     /// A nested stack that is no more.
     DropStack(StackId),
+    /// A snapshot that is being made.
+    Snapshot {
+        id: Uuid,
+        name: Option<String>,
+        created: Timestamp,
+    },
+    /// The end of the snapshot that is being made.
+    SnapshotEnd {
+        status: Status,
+        reason: String,
+        data: String,
+    },
+    /// All snapshots of a stack are no more.
+    DropSnapshots,
     /// Something happened.
     Event(Box<EventPut>),
     /// A configuration.
@@ -228,6 +242,7 @@ fn root_body(root: &Root) -> String {
         "deadline": root.deadline.as_millisecond(),
         "active": root.active,
         "empty": root.empty,
+        "seeds": root.seeds,
     })
     .to_string()
 }
@@ -386,6 +401,9 @@ fn put_one(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreE
             let stack = stack.to_string();
             tx.execute("DELETE FROM engine_stack WHERE id = ?1", params![&stack])?;
         }
+        Put::Snapshot { .. } | Put::SnapshotEnd { .. } | Put::DropSnapshots => {
+            put_snapshot(tx, root, put)?;
+        }
         Put::Event(event) => put_event(tx, root, event)?,
         Put::Config(config) => put_config(tx, config)?,
         Put::DropConfig(config) => {
@@ -416,6 +434,40 @@ fn put_one(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreE
         }
         Put::DropUser(user) => {
             tx.execute("DELETE FROM engine_user WHERE id = ?1", params![user])?;
+        }
+    }
+    Ok(())
+}
+
+fn put_snapshot(tx: &Tx<'_>, root: &str, put: &Put) -> Result<(), StoreError> {
+    match put {
+        Put::Snapshot {
+            id: snapshot,
+            name,
+            created,
+        } => {
+            tx.execute(
+                "INSERT INTO engine_snapshot VALUES (?1, ?2, ?3, 'IN_PROGRESS', '', ?4, 'null')",
+                params![id(*snapshot), root, name.as_ref(), created.as_millisecond()],
+            )?;
+        }
+        Put::SnapshotEnd {
+            status,
+            reason,
+            data,
+        } => {
+            tx.execute(
+                "UPDATE engine_snapshot SET status = ?2, reason = ?3, data = ?4
+                 WHERE stack = ?1 AND status = 'IN_PROGRESS'",
+                params![root, status.as_str(), reason, data],
+            )?;
+        }
+        // The others are written by `put_one` itself.
+        _ => {
+            tx.execute(
+                "DELETE FROM engine_snapshot WHERE stack = ?1",
+                params![root],
+            )?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cloud::Secret;
+use jiff::Timestamp;
 use serde_json::Value as Json;
 use store::params;
 use uuid::Uuid;
@@ -16,19 +17,19 @@ use crate::model::{Notes, Root, Row, Wait};
 use crate::plugins;
 
 impl Core {
-    /// Gives a resource a signal.
+    /// Gives a resource a signal; what is wrong with it, if it counts for nothing.
     pub async fn signal(
         self: &Arc<Core>,
         stack: StackId,
         resource: &str,
         body: Option<Json>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Option<String>, EngineError> {
         let live = self.live_with(stack)?;
         let body = match body {
             Some(Json::Object(body)) => body,
             _ => Notes::new(),
         };
-        let pending = {
+        let (odd, pending) = {
             let mut root = live.lock();
             let node = root
                 .node
@@ -37,85 +38,19 @@ impl Core {
                     name: stack.to_string(),
                 })?;
             let row = crate::show::row(node, resource)?;
-            let (id, stack_name, piece) = (row.id, node.name.clone(), node.piece(&row.name));
-            self.take_signal(&mut root, id, (stack, &stack_name), &piece, &body)?;
-            self.commit(&mut root, None)
+            let signal = Signal {
+                row: row.id,
+                stack,
+                stack_name: node.name.clone(),
+                piece: node.piece(&row.name),
+                now: self.now(),
+            };
+            let odd = signal.take(&mut root, &body)?;
+            (odd, self.commit(&mut root, None))
         };
         self.kept(&live, pending).await?;
         self.drive(&live);
-        Ok(())
-    }
-
-    fn take_signal(
-        &self,
-        root: &mut Root,
-        id: Uuid,
-        stack: (StackId, &str),
-        piece: &str,
-        body: &Notes,
-    ) -> Result<(), EngineError> {
-        let now = self.now();
-        let Root {
-            node,
-            ledger,
-            project,
-            user_project,
-            ..
-        } = root;
-        let Some(row) = node.row_mut(id) else {
-            return Ok(());
-        };
-        match row.plugin.as_str() {
-            "OS::Heat::WaitConditionHandle" => {
-                if let Some(said) = plugins::signal_handle(row, body) {
-                    row.dirty = true;
-                    let said = format!("Signal: {said}");
-                    ledger.event_of(stack.0, stack.1, &event_of(row, said), now);
-                    node.each_row_mut(&mut |row| {
-                        if row.plugin == "OS::Heat::WaitCondition"
-                            && row.status == Status::InProgress
-                        {
-                            row.wait = Wait::Ready;
-                        }
-                    });
-                }
-                Ok(())
-            }
-            _ if plugins::is_deployment(row) => {
-                let ended = plugins::signal_deployment(
-                    row,
-                    body,
-                    now,
-                    ledger,
-                    project,
-                    user_project.as_deref(),
-                );
-                if let Some(result) = ended {
-                    let word = if result.is_ok() {
-                        "succeeded"
-                    } else {
-                        "failed"
-                    };
-                    let id = row.physical_id.clone().unwrap_or_default();
-                    let said = format!("Signal: deployment {id} {word}");
-                    ledger.event_of(stack.0, stack.1, &event_of(row, said), now);
-                    // The account of a deletion goes in a step of its own.
-                    if row.action == Action::Delete && result.is_ok() {
-                        row.notes.insert("removing".to_owned(), "yes".into());
-                        row.notes.remove("shown_generation");
-                        row.wait = Wait::Ready;
-                        row.dirty = true;
-                        return Ok(());
-                    }
-                    let result = result.map_err(|failure| failure.within(piece.to_owned()));
-                    advance::note_end(row, result, stack, now, ledger);
-                }
-                Ok(())
-            }
-            _ => Err(EngineError::ResourceActionNotSupported {
-                action: "signal".to_owned(),
-            }),
-        }
+        Ok(odd)
     }
 
     /// Changes a deployment; one that a stack waits for may be told done in this way too.
@@ -136,17 +71,23 @@ impl Core {
                 let mut found = None;
                 root.node.each_row(&mut |node, row| {
                     if plugins::is_deployment(row) && row.physical_id.as_deref() == Some(id) {
-                        found = Some((row.id, node.id, node.name.clone(), node.piece(&row.name)));
+                        found = Some(Signal {
+                            row: row.id,
+                            stack: node.id,
+                            stack_name: node.name.clone(),
+                            piece: node.piece(&row.name),
+                            now: self.now(),
+                        });
                     }
                 });
-                let Some((row, stack, name, piece)) = found else {
+                let Some(signal) = found else {
                     continue;
                 };
                 let mut body = changed.output_values.clone();
                 if failed {
                     body.insert("deploy_status_code".to_owned(), 1.into());
                 }
-                self.take_signal(&mut root, row, (stack, &name), &piece, &body)?;
+                signal.take(&mut root, &body)?;
                 self.commit(&mut root, None)
             };
             self.kept(&live, pending).await?;
@@ -258,11 +199,91 @@ impl Core {
     }
 }
 
+/// A signal on its way to a resource.
+struct Signal {
+    row: Uuid,
+    stack: StackId,
+    stack_name: String,
+    piece: String,
+    now: Timestamp,
+}
+
+impl Signal {
+    /// Gives it to the resource; what is wrong with it, if it counts for nothing.
+    fn take(&self, root: &mut Root, body: &Notes) -> Result<Option<String>, EngineError> {
+        match root.node.row(self.row) {
+            Some((_, row)) if plugins::is_handle(row) => Ok(self.to_handle(root, body)),
+            Some((_, row)) if plugins::is_deployment(row) => {
+                self.to_deployment(root, body);
+                Ok(None)
+            }
+            _ => Err(EngineError::ResourceActionNotSupported {
+                action: "signal".to_owned(),
+            }),
+        }
+    }
+
+    fn to_handle(&self, root: &mut Root, body: &Notes) -> Option<String> {
+        let Root { node, ledger, .. } = root;
+        let row = node.row_mut(self.row)?;
+        let said = match plugins::signal_handle(row, body) {
+            Ok(said) => format!("Signal: {said}"),
+            Err(odd) => return Some(odd),
+        };
+        row.dirty = true;
+        let event = event_of(row, said);
+        ledger.event_of(self.stack, &self.stack_name, &event, self.now);
+        let (reference, signals) = (plugins::reference(row), plugins::handle_signals(row));
+        let reference = reference.map(|reference| reference.python_str());
+        node.each_row_mut(&mut |row| {
+            if !plugins::is_condition(row) || reference.as_deref() != Some(plugins::handle_of(row))
+            {
+                return;
+            }
+            // Signals that come when the condition is met already are data all the same.
+            plugins::note_data(row, &signals);
+            row.dirty = true;
+            if row.status == Status::InProgress {
+                row.wait = Wait::Ready;
+            }
+        });
+        None
+    }
+
+    fn to_deployment(&self, root: &mut Root, body: &Notes) -> Option<()> {
+        let Root {
+            node,
+            ledger,
+            project,
+            user_project,
+            ..
+        } = root;
+        let row = node.row_mut(self.row)?;
+        let user_project = user_project.as_deref();
+        let ended = plugins::signal_deployment(row, body, self.now, ledger, project, user_project)?;
+        let word = if ended.is_ok() { "succeeded" } else { "failed" };
+        let id = row.physical_id.clone().unwrap_or_default();
+        let event = event_of(row, format!("Signal: deployment {id} {word}"));
+        ledger.event_of(self.stack, &self.stack_name, &event, self.now);
+        // The account of a deletion goes in a step of its own.
+        if row.action == Action::Delete && ended.is_ok() {
+            row.notes.insert("removing".to_owned(), "yes".into());
+            row.notes.remove("shown_generation");
+            row.wait = Wait::Ready;
+            row.dirty = true;
+            return Some(());
+        }
+        let ended = ended.map_err(|failure| failure.within(self.piece.clone()));
+        let stack = (self.stack, self.stack_name.as_str());
+        advance::note_end(row, ended, stack, self.now, ledger);
+        Some(())
+    }
+}
+
 /// An event that leaves the state of the resource alone.
 fn event_of(row: &Row, reason: String) -> Row {
     Row {
         action: Action::Signal,
-        status: Status::InProgress,
         reason,
         child: None,
         ..row.clone()

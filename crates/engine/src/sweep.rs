@@ -6,6 +6,7 @@ use crate::advance::{Pass, Progress, finish, go_on};
 use crate::api::{Action, StackId, Status};
 use crate::failure::Failure;
 use crate::model::{Node, Row, Wait};
+use crate::plugins;
 use crate::record::{Ledger, Put};
 
 /// Deletes what is not wanted (or all), dependents first.
@@ -94,7 +95,8 @@ pub(crate) fn remove(row: &mut Row, stack: (StackId, &str), piece: &str, pass: &
             child.reason = "Stack DELETE started".to_owned();
             child.dirty = true;
         }
-        if row.retain {
+        // What stays has no use for its account, which leads to the stack alone.
+        if row.retain && row.note("user_id").is_none() {
             return finish(row, Ok(()), stack, pass);
         }
     }
@@ -129,7 +131,23 @@ fn forget_below(row: &Row, ledger: &mut Ledger) {
     }
 }
 
-/// Suspends, resumes or checks all that is there; suspending goes backwards.
+/// Begins an action that changes nothing of what is wanted of a row.
+fn begin_over(row: &mut Row, action: Action, pass: &Pass<'_>) {
+    row.pass = pass.number;
+    row.action = action;
+    row.status = Status::InProgress;
+    row.reason = "state changed".to_owned();
+    row.updated = pass.now;
+    row.generation += 1;
+    row.wait = Wait::Ready;
+    row.dirty = true;
+    if action == Action::Check && !plugins::can_check(row) {
+        row.status = Status::Complete;
+        row.reason = format!("CHECK not supported for {}", row.type_name);
+    }
+}
+
+/// Suspends, resumes, checks or writes down all that is there; suspending goes backwards.
 pub(crate) fn over(node: &mut Node, action: Action, pass: &mut Pass<'_>) -> Progress {
     let mut progress = Progress::default();
     let mut names: Vec<String> = node.order.to_vec();
@@ -161,13 +179,7 @@ pub(crate) fn over(node: &mut Node, action: Action, pass: &mut Pass<'_>) -> Prog
                 progress.running |= row.wait == Wait::Call;
                 continue;
             }
-            row.pass = pass.number;
-            row.action = action;
-            row.status = Status::InProgress;
-            row.reason = "state changed".to_owned();
-            row.updated = pass.now;
-            row.wait = Wait::Ready;
-            row.dirty = true;
+            begin_over(row, action, pass);
             pass.ledger.event_of(stack, &stack_name, row, pass.now);
         }
         go_on(row, stack, &stack_name, &piece, pass);

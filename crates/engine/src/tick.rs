@@ -12,7 +12,8 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::model::{Notes, Root, Row, Wait};
 use crate::plugins::{self, Around, Outcome, Work};
-use crate::sweep;
+use crate::record::Put;
+use crate::{snapshots, sweep};
 
 /// The end of a step.
 pub(crate) struct Ended {
@@ -129,11 +130,13 @@ impl Tick {
             ledger: &mut root.ledger,
             steps: Vec::new(),
             changed_servers: Vec::new(),
+            seeds: root.seeds.as_ref().map(|seeds| (action, seeds)),
+            within: Vec::new(),
         };
         let node = &mut root.node;
         let progress = match action {
             Action::Delete => sweep::backward(node, true, &mut pass),
-            Action::Suspend | Action::Resume | Action::Check => {
+            Action::Suspend | Action::Resume | Action::Check | Action::Snapshot => {
                 sweep::over(node, action, &mut pass)
             }
             _ => {
@@ -186,10 +189,12 @@ impl Tick {
             }
             self.deleted = Some(now);
             root.deleted = Some(now);
+            root.ledger.puts.push(Put::DropSnapshots);
         }
-        let reason = format!("Stack {action} completed successfully");
+        let reason = advance::success(&root.node, action);
         set_state(root, action, Status::Complete, reason, now);
         root.previous = None;
+        root.seeds = None;
         root.active = false;
         root.ledger.body = true;
         false
@@ -239,14 +244,12 @@ fn work(
 fn signals(root: &Root) -> HashMap<String, Notes> {
     let mut all = HashMap::new();
     root.node.each_row(&mut |_, row| {
-        if row.plugin == "OS::Heat::WaitConditionHandle"
+        if plugins::is_handle(row)
             && let Some(reference) = plugins::reference(row)
         {
-            let signals = row
-                .notes
-                .get("signals")
-                .and_then(serde_json::Value::as_object);
-            all.insert(reference.python_str(), signals.cloned().unwrap_or_default());
+            // A replaced handle has the address of the new one, which comes first.
+            all.entry(reference.python_str())
+                .or_insert_with(|| plugins::handle_signals(row));
         }
     });
     all
@@ -260,10 +263,15 @@ pub(crate) fn set_state(
     reason: String,
     now: Timestamp,
 ) {
+    let snapshot = (root.node.action, root.node.status) == (Action::Snapshot, Status::InProgress);
     root.node.action = action;
     root.node.status = status;
     root.node.reason = reason;
     root.node.dirty = true;
+    if snapshot {
+        let put = snapshots::ended(root, action, status, &root.node.reason);
+        root.ledger.puts.push(put);
+    }
     root.ledger.stack_event(&root.node, now);
 }
 
@@ -271,6 +279,9 @@ pub(crate) fn set_state(
 pub(crate) fn begin(root: &mut Root, action: Action, now: Timestamp) {
     root.pass += 1;
     root.active = true;
+    if action != Action::Adopt {
+        root.seeds = None;
+    }
     let minutes = root.input.timeout_mins.unwrap_or(60);
     let span = SignedDuration::from_mins(i64::try_from(minutes).unwrap_or(60));
     root.deadline = now.checked_add(span).unwrap_or(Timestamp::MAX);

@@ -16,7 +16,7 @@ pub(super) fn start(
     ledger: &mut Ledger,
 ) -> Result<Started, Failure> {
     match row.action {
-        Action::Create => {
+        Action::Create | Action::Adopt => {
             let id = row
                 .physical_id
                 .as_deref()
@@ -44,6 +44,17 @@ pub(super) fn start(
     }
     debug_assert!(deletes(row) || row.physical_id.is_some() || row.action != Action::Create);
     Ok(Started::Done)
+}
+
+/// Whether a row is a configuration.
+pub(super) fn is_config(row: &Row) -> bool {
+    matches!(
+        row.plugin.as_str(),
+        "OS::Heat::SoftwareConfig"
+            | "OS::Heat::StructuredConfig"
+            | "OS::Heat::CloudConfig"
+            | "OS::Heat::MultipartMime"
+    )
 }
 
 fn made(row: &Row) -> NewConfig {

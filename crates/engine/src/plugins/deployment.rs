@@ -25,7 +25,8 @@ pub(super) fn start(row: &mut Row) -> Result<Started, Failure> {
     if row.action == Action::Create {
         row.physical_id = row.note("deployment").map(str::to_owned);
     }
-    if row.action == Action::Check {
+    // What it does not react to leaves the configuration on the server as it is.
+    if row.action == Action::Check || row.action != Action::Delete && !reacts(row) {
         return Ok(Started::Done);
     }
     let transport = super::text(&row.properties, "signal_transport").unwrap_or("CFN_SIGNAL");

@@ -15,7 +15,7 @@ pub(super) fn start(row: &mut Row) -> Result<Started, Failure> {
         return Err(Failure::new("NotSupported", message));
     }
     Ok(match row.action {
-        Action::Create | Action::Update | Action::Delete => Started::Call,
+        Action::Create | Action::Adopt | Action::Update | Action::Delete => Started::Call,
         _ => Started::Done,
     })
 }

@@ -4,6 +4,7 @@
 //! notes. [`start`] may be called again for the same action after a kill, so it coins nothing twice.
 
 mod accounts;
+mod adopt;
 mod configs;
 mod deployment;
 mod keys;
@@ -27,8 +28,12 @@ use crate::failure::Failure;
 use crate::model::{Notes, Row, Wait};
 use crate::record::{Ledger, Put};
 
+pub(crate) use adopt::{Seed, data as resource_data};
 pub(crate) use deployment::signal as signal_deployment;
-pub(crate) use wait::signal as signal_handle;
+pub(crate) use wait::{
+    handle_of, is_condition, is_handle, note_data, signal as signal_handle,
+    signals as handle_signals,
+};
 
 /// What surrounds a row: the stack's own data, for plugins.
 #[derive(Clone, Copy)]
@@ -193,7 +198,7 @@ pub(crate) fn stands_in_the_way(old: &Row, new: &Row) -> bool {
 pub(crate) fn reference(row: &Row) -> Option<Value> {
     match row.plugin.as_str() {
         "OS::Heat::RandomString" => row.note("value").map(Value::text),
-        "OS::Heat::WaitConditionHandle" => Some(wait::endpoint(row)),
+        _ if is_handle(row) => Some(wait::endpoint(row)),
         _ => row.physical_id.clone().map(Value::Text),
     }
 }
@@ -210,7 +215,7 @@ pub(crate) fn attribute(row: &Row, name: &str) -> Option<Value> {
         "OS::Heat::SoftwareDeployment" | "OS::Heat::StructuredDeployment" => {
             deployment::attribute(row, name)
         }
-        "OS::Heat::WaitCondition" | "OS::Heat::WaitConditionHandle" => wait::attribute(row, name),
+        _ if is_condition(row) || is_handle(row) => wait::attribute(row, name),
         "OS::Nova::Server" | "OS::Heat::DeployedServer" => server::attribute(row, name),
         "OS::Nova::KeyPair" => keys::attribute(row, name),
         _ => network::attribute(row, name),
@@ -223,8 +228,17 @@ pub(crate) fn start(
     around: &Around<'_>,
     ledger: &mut Ledger,
 ) -> Result<Started, Failure> {
-    if row.external {
+    if row.retain && row.action == Action::Delete {
+        return Ok(Started::Call);
+    }
+    // A snapshot only writes down what is there.
+    if row.external || row.action == Action::Snapshot && row.plugin != "OS::Heat::Delay" {
         return Ok(Started::Done);
+    }
+    if row.action == Action::Adopt
+        && let Some(started) = adopt::start(row)?
+    {
+        return Ok(started);
     }
     match row.plugin.as_str() {
         "OS::Heat::RandomString" => random::start(row),
@@ -236,8 +250,8 @@ pub(crate) fn start(
         | "OS::Heat::CloudConfig"
         | "OS::Heat::MultipartMime" => configs::start(row, around, ledger),
         "OS::Heat::SoftwareDeployment" | "OS::Heat::StructuredDeployment" => deployment::start(row),
-        "OS::Heat::WaitCondition" => wait::start_condition(row, around),
-        "OS::Heat::WaitConditionHandle" => wait::start_handle(row),
+        _ if is_condition(row) => wait::start_condition(row, around),
+        _ if is_handle(row) => wait::start_handle(row),
         "OS::Nova::Server" | "OS::Heat::DeployedServer" => Ok(server::start(row)),
         "OS::Nova::KeyPair" => keys::start(row),
         "OS::Neutron::Net"
@@ -254,13 +268,28 @@ pub(crate) fn start(
     }
 }
 
+/// Whether a check of such a resource finds anything out. Of others Heat only says that it does not.
+pub(crate) fn can_check(row: &Row) -> bool {
+    row.plugin.starts_with("OS::Neutron::")
+        || matches!(
+            row.plugin.as_str(),
+            "" | "OS::Nova::Server" | "OS::Nova::KeyPair"
+        )
+        || row.child.is_some()
+}
+
 /// Takes one step outside of the tree.
 pub(crate) async fn step(work: &Work) -> Result<Outcome, Failure> {
+    if work.row.retain && work.row.action == Action::Delete {
+        let mut outcome = Outcome::default();
+        accounts::remove(work, &mut outcome).await?;
+        return Ok(outcome);
+    }
     match work.row.plugin.as_str() {
         "OS::Heat::SoftwareDeployment" | "OS::Heat::StructuredDeployment" => {
             deployment::step(work).await
         }
-        "OS::Heat::WaitConditionHandle" => wait::step(work).await,
+        _ if is_handle(&work.row) => wait::step(work).await,
         "OS::Nova::Server" => server::step(work).await,
         "OS::Heat::DeployedServer" => server::step_deployed(work).await,
         "OS::Nova::KeyPair" => keys::step(work).await,

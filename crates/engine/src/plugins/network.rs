@@ -18,7 +18,9 @@ use crate::model::Row;
 
 pub(super) fn start(row: &Row) -> Started {
     match row.action {
-        Action::Create | Action::Update | Action::Delete | Action::Check => Started::Call,
+        Action::Create | Action::Adopt | Action::Update | Action::Delete | Action::Check => {
+            Started::Call
+        }
         _ => Started::Done,
     }
 }

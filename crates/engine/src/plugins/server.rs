@@ -21,7 +21,7 @@ const SOFTWARE: &str = "SOFTWARE_CONFIG";
 pub(super) fn start(row: &mut Row) -> Started {
     let deployed = row.plugin == "OS::Heat::DeployedServer";
     let software = deployed || text(&row.properties, "user_data_format") == Some(SOFTWARE);
-    if software && row.action == Action::Create {
+    if software && matches!(row.action, Action::Create | Action::Adopt) {
         coin(row, "metadata_secret", || random_text(40, ALPHANUMERIC));
         accounts::coin_account(row);
     }
@@ -79,6 +79,9 @@ pub(super) async fn step(work: &Work) -> Result<Outcome, Failure> {
     }
     let mut account = Outcome::default();
     let collect = collect_config(work, &mut account).await?;
+    if row.action == Action::Adopt {
+        return adopted(work, account, collect).await;
+    }
     let want = spec(work).await?;
     let order = work.order();
     let before = work.before();
@@ -99,6 +102,27 @@ pub(super) async fn step(work: &Work) -> Result<Outcome, Failure> {
             .notes
             .insert("os_collect_config".to_owned(), collect);
     }
+    Ok(outcome)
+}
+
+/// A server that is taken over must be there; nothing of it is changed.
+async fn adopted(
+    work: &Work,
+    mut outcome: Outcome,
+    collect: Option<Json>,
+) -> Result<Outcome, Failure> {
+    let found = work.cloud().server(&work.physical()).await;
+    let Some(server) = found.map_err(Failure::from)? else {
+        return Err(Failure::new(
+            "NotFound",
+            "there is no such server to be taken over",
+        ));
+    };
+    let shown = serde_json::to_value(&server).unwrap_or_default();
+    outcome.notes.insert("server".to_owned(), shown);
+    outcome.physical_id = Some(server.id);
+    let collect = collect.map(|collect| ("os_collect_config".to_owned(), collect));
+    outcome.notes.extend(collect);
     Ok(outcome)
 }
 
@@ -154,7 +178,11 @@ async fn collect_config(work: &Work, outcome: &mut Outcome) -> Result<Option<Jso
 }
 
 fn metadata_url(work: &Work, secret: &str) -> String {
-    format!("{}/{}/{secret}", work.setup.endpoints.metadata, work.row.id)
+    format!(
+        "{}/{}/{secret}",
+        work.setup.endpoints.metadata,
+        work.row.node_key()
+    )
 }
 
 /// The server that the properties describe.

@@ -34,10 +34,16 @@ pub(super) fn start_test(row: &mut Row, around: &Around<'_>) -> Result<Started, 
         .properties
         .get("action_wait_secs")
         .and_then(|waits| waits.get(key));
-    let own = own.and_then(Value::as_number);
+    // Below zero: not said.
+    let own = own.and_then(Value::as_number).filter(|own| *own >= 0.0);
     let seconds = own.or_else(|| row.properties.get("wait_secs").and_then(Value::as_number));
     let waits = matches!(row.action, Action::Create | Action::Update | Action::Delete);
-    if waits && !waited(row, around, seconds.unwrap_or_default()) {
+    let seconds = seconds.unwrap_or_default();
+    if waits && seconds < 0.0 {
+        // For ever: until the stack's time is over, or another action takes its place.
+        return Ok(Started::Wait(Wait::Signal));
+    }
+    if waits && !waited(row, around, seconds) {
         return Ok(pause(row));
     }
     let fails = row.properties.get("fail").and_then(Value::as_bool) == Some(true);

@@ -8,3 +8,5 @@ mod life;
 mod nodes;
 mod overcloud;
 mod preview;
+mod signals;
+mod snapshots;

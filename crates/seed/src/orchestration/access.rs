@@ -217,7 +217,6 @@ impl Call {
                 | Call::Output(..)
                 | Call::Snapshots(_)
                 | Call::Snapshot(..)
-                | Call::Export(_)
                 | Call::Resources(_)
                 | Call::Resource(..)
                 | Call::Metadata(..)

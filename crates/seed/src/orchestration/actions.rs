@@ -66,7 +66,12 @@ impl Orchestration {
         let found = snapshots
             .iter()
             .find(|snapshot| snapshot.id.to_string() == id);
-        let found = found.ok_or_else(|| no_snapshot(id, &at.name))?;
+        let found = found.ok_or_else(|| {
+            Fault::not_found(format!(
+                "The Snapshot ({id}) for Stack ({}) could not be found.",
+                stack.name
+            ))
+        })?;
         Ok(reply::ok(&json!({ "snapshot": shown(found) })))
     }
 
@@ -82,17 +87,15 @@ impl Orchestration {
         Ok(reply::accepted())
     }
 
-    /// Export and abandon, which are switched off in Heat too unless its operator says otherwise.
-    pub(super) async fn abandon(&self, ask: &Ask, at: &StackPath) -> Answer {
-        self.at(&ask.asker, at).await?;
-        Err(Fault::not_supported("Stack Abandon is not supported."))
+    pub(super) async fn export(&self, ask: &Ask, at: &StackPath) -> Answer {
+        let stack = self.at(&ask.asker, at).await?;
+        Ok(reply::ok(&self.engine.export(stack.id).await?))
     }
-}
 
-fn no_snapshot(id: &str, stack: &str) -> Fault {
-    Fault::not_found(format!(
-        "The Snapshot ({id}) for Stack ({stack}) could not be found."
-    ))
+    pub(super) async fn abandon(&self, ask: &Ask, at: &StackPath) -> Answer {
+        let stack = self.at(&ask.asker, at).await?;
+        Ok(reply::ok(&self.engine.abandon(stack.id).await?))
+    }
 }
 
 fn shown(snapshot: &Snapshot) -> Value {

@@ -1,6 +1,8 @@
 //! Software configs and deployments: the collections by themselves, and what a server's are.
 
-use engine::{Config, Deployment, DeploymentChange, Field, NewConfig, NewDeployment};
+use engine::{
+    Config, Deployment, DeploymentChange, EngineError, Field, NewConfig, NewDeployment, Resource,
+};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -86,6 +88,26 @@ impl Orchestration {
         Ok(reply::ok(
             &json!({ "software_deployment": shown_deployment(&deployment) }),
         ))
+    }
+
+    /// The attributes of a deployment resource are the deployment itself, beside its outputs.
+    pub(super) async fn show_as_attributes(&self, resource: &mut Resource) -> Result<(), Fault> {
+        let Some(attributes) = &mut resource.attributes else {
+            return Ok(());
+        };
+        // Only deployments have this one, by whatever name their type goes.
+        if !attributes.contains_key("deploy_status_code") {
+            return Ok(());
+        }
+        match self.engine.deployment(None, &resource.physical_id).await {
+            Ok(deployment) => {
+                attributes.extend(hot::map_from_json(&shown_deployment(&deployment)));
+                Ok(())
+            }
+            // It has reacted to no action so far, or has just gone.
+            Err(EngineError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn update_deployment(&self, ask: Ask, id: &str) -> Answer {

@@ -144,7 +144,9 @@ impl From<EngineError> for Fault {
             EngineError::StackNotFound { .. } => (StatusCode::NOT_FOUND, "EntityNotFound"),
             EngineError::StackExists { .. } => (StatusCode::CONFLICT, "StackExists"),
             EngineError::ResourceNotFound { .. } => (StatusCode::NOT_FOUND, "ResourceNotFound"),
-            EngineError::NotFound { .. } => (StatusCode::NOT_FOUND, "NotFound"),
+            EngineError::NotFound { .. } | EngineError::SnapshotNotFound { .. } => {
+                (StatusCode::NOT_FOUND, "NotFound")
+            }
             EngineError::ActionInProgress { .. } => (StatusCode::CONFLICT, "ActionInProgress"),
             EngineError::NotSupported { .. } => (StatusCode::BAD_REQUEST, "NotSupported"),
             EngineError::ResourceActionNotSupported { .. } => {

@@ -224,7 +224,8 @@ impl Orchestration {
             Call::Snapshot(at, id) => self.show_snapshot(&ask, &at, &id).await,
             Call::DeleteSnapshot(at, id) => self.delete_snapshot(&ask, &at, &id).await,
             Call::RestoreSnapshot(at, id) => self.restore_snapshot(&ask, &at, &id).await,
-            Call::Export(at) | Call::Abandon(at) => self.abandon(&ask, &at).await,
+            Call::Export(at) => self.export(&ask, &at).await,
+            Call::Abandon(at) => self.abandon(&ask, &at).await,
             call => self.dispatch_rest(call, ask).await,
         }
     }

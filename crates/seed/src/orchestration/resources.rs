@@ -29,10 +29,11 @@ impl Orchestration {
         let query = resource_query(&ask.query)?;
         let with_detail = query.with_detail;
         let stack = self.at(&ask.asker, at).await?;
-        let resources = self.engine.resources(stack.id, query).await?;
+        let mut resources = self.engine.resources(stack.id, query).await?;
         let mut nested = Nested::new(self, &ask.base);
         let mut entries = Vec::with_capacity(resources.len());
-        for resource in &resources {
+        for resource in &mut resources {
+            self.show_as_attributes(resource).await?;
             let mut entry = nested.entry(&stack, resource).await;
             if with_detail {
                 wire::detail(&mut entry, resource);
@@ -45,7 +46,8 @@ impl Orchestration {
     pub(super) async fn show_resource(&self, ask: &Ask, at: &StackPath, name: &str) -> Answer {
         let stack = self.at(&ask.asker, at).await?;
         let with: Vec<String> = ask.query.all("with_attr").map(str::to_owned).collect();
-        let resource = self.engine.resource(stack.id, name, &with).await?;
+        let mut resource = self.engine.resource(stack.id, name, &with).await?;
+        self.show_as_attributes(&mut resource).await?;
         let mut entry = Nested::new(self, &ask.base).entry(&stack, &resource).await;
         wire::detail(&mut entry, &resource);
         Ok(reply::ok(&json!({ "resource": entry })))
