@@ -50,20 +50,22 @@ impl Core {
         }
         let nested = query.nested_depth > 0;
         let stack = stack.to_string();
-        let read = self
-            .setup
-            .store
-            .read(move |tx| -> Result<Vec<Event>, EngineError> {
-                let sql = format!(
+        // A state that was shown already may still be on its way to the database; its event is wanted here.
+        let read =
+            self.setup
+                .store
+                .read_behind_writes(move |tx| -> Result<Vec<Event>, EngineError> {
+                    let sql = format!(
                 "{EVENT} WHERE stack = ?1 OR (?4 AND (stack IN (SELECT value FROM json_each(?2))
                      OR (root = ?1 AND stack NOT IN (SELECT value FROM json_each(?3)))))
                  ORDER BY seq DESC"
             );
-                // Nested stacks that are gone cannot be placed any more; the root shows all of them.
-                let list = |ids: &[String]| serde_json::to_string(ids).unwrap_or_default();
-                let rows = tx.query(&sql, params![stack, list(&stacks), list(&living), nested])?;
-                rows.into_iter().map(|row| event_of(row, false)).collect()
-            });
+                    // Nested stacks that are gone cannot be placed any more; the root shows all of them.
+                    let list = |ids: &[String]| serde_json::to_string(ids).unwrap_or_default();
+                    let rows =
+                        tx.query(&sql, params![stack, list(&stacks), list(&living), nested])?;
+                    rows.into_iter().map(|row| event_of(row, false)).collect()
+                });
         let mut events = read.await?;
         if let Some(resource) = &query.resource {
             events.retain(|event| event.resource == *resource);

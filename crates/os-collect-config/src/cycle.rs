@@ -144,7 +144,10 @@ impl<'p, 's> Agent<'p, 's> {
                     Some(ended) => code = ended,
                     None => return Ok(End::Exit(TERMINATED)),
                 }
-                pause = least;
+                // What fails is tried again ever more rarely, until it succeeds; news comes in between.
+                if code == 0 {
+                    pause = least;
+                }
             }
             if self.one_time {
                 self.report().await;

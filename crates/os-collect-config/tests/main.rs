@@ -179,6 +179,32 @@ fn a_failing_hook_is_named_in_the_report() {
 }
 
 #[test]
+fn what_fails_is_tried_again_ever_more_rarely() {
+    let server = Server::start(r#"{"a": 1}"#, true);
+    let node = Node::new(&server);
+    let times = node.path("times");
+    let _daemon = node.daemon(&format!("date +%s%N >>{}; exit 1", times.display()));
+    let mut tries = Vec::new();
+    while tries.len() < 5 {
+        std::thread::yield_now();
+        let text = fs::read_to_string(&times).unwrap_or_default();
+        let whole = text
+            .rfind('\n')
+            .map_or("", |end| text.get(..end).unwrap_or(""));
+        tries = whole.lines().map(|ns| ns.parse::<u64>().unwrap()).collect();
+    }
+    // 0.05 s, then twice as long each time; a busy machine can only make it longer.
+    let last = tries[4] - tries[3];
+    assert!(last >= 400_000_000, "{tries:?}");
+    // What comes from the cloud is not kept waiting by that.
+    server.until_held();
+    server.change(r#"{"a": 2}"#);
+    while fs::read_to_string(&times).unwrap().lines().count() < 6 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_server_without_reports_is_asked_once() {
     let server = Server::start(r#"{"a": 1}"#, true);
     server.refuse_reports(404);

@@ -166,6 +166,19 @@ impl Store {
             let read = tokio::task::spawn_blocking(move || shared.read(work));
             return read.await.map_err(|_| StoreError::Panicked)?;
         }
+        self.read_behind_writes(work).await
+    }
+
+    /// Like [`Store::read`], and sees all that was handed in to be written before this call.
+    pub async fn read_behind_writes<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Read<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        if self.is_cut() {
+            return Err(StoreError::Closed.into());
+        }
         let (send, receive) = oneshot::channel();
         self.shared.writer.send(Job::read(
             move |tx| work(tx),
