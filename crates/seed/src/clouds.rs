@@ -6,7 +6,7 @@ use crate::identity::Credentials;
 use crate::{SeedError, Settings, files};
 
 /// Entries below this line are those of other clouds; a seed that starts again keeps them.
-const BELOW: &str = "# Below this line others than the seed write.\n";
+pub const BELOW: &str = "# Below this line others than the seed write.\n";
 
 /// Writes the entries `seed` (the operator's project) and `seed-system` (the whole system).
 pub(crate) fn write(

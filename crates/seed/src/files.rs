@@ -11,7 +11,7 @@ pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Writes a file of mode 0600 beside its place, syncs it and moves it there.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
@@ -29,6 +29,8 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&beside, path)?;
     match path.parent() {
+        // The folder of a bare name is the current one.
+        Some(parent) if parent.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
         Some(parent) => fs::File::open(parent)?.sync_all(),
         None => Ok(()),
     }

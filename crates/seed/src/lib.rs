@@ -28,9 +28,11 @@ use openstack_api::TokenCheck;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
+pub use clouds::BELOW as OTHER_CLOUDS;
 pub use context::{Context, Ctx};
 pub use error::SeedError;
 pub use failure::Failure;
+pub use files::write_private;
 pub use server::{CatalogEntry, Mounted};
 pub use settings::{CloudKind, SeedArgs, Settings, TlsFiles};
 

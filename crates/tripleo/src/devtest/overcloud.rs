@@ -2,13 +2,13 @@
 //!
 //! The proof itself is `scripts/prove`: it uses the client library that users have, so that what works for it works for them.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use seed::OTHER_CLOUDS;
 use serde_json::{Value, json};
 
 use super::lab;
@@ -226,17 +226,14 @@ struct Entries {
     demo: String,
 }
 
-/// Above this line the seed writes, below it others.
-const BELOW: &str = "# Below this line others than the seed write.\n";
-
 /// Puts the entries of the overcloud below those of the seed, whole or not at all.
 fn write_entries(path: &Path, entries: &Entries) -> anyhow::Result<()> {
     let wrong = || format!("cannot write {}", path.display());
     let mut all = fs::read_to_string(path).with_context(wrong)?;
-    if let Some(end) = all.find(BELOW) {
+    if let Some(end) = all.find(OTHER_CLOUDS) {
         all.truncate(end);
     }
-    all.push_str(BELOW);
+    all.push_str(OTHER_CLOUDS);
     for (name, user, password) in [
         (ADMIN, "admin", &entries.admin),
         (DEMO, DEMO_USER, &entries.demo),
@@ -247,18 +244,7 @@ fn write_entries(path: &Path, entries: &Entries) -> anyhow::Result<()> {
             json!(entries.url), json!(password), json!(entries.region)
         ));
     }
-    let beside = path.with_extension("yaml.new");
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .with_context(wrong)?;
-    file.write_all(all.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&beside, path))
-        .with_context(wrong)
+    seed::write_private(path, all.as_bytes()).with_context(wrong)
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 //! Keys that are not known are named, so that a misspelt one does not pass silently. The file holds passwords and is
 //! written with mode 0600, beside its place and then renamed.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -173,18 +172,7 @@ impl Testenv {
             source,
         };
         let text = serde_json::to_string_pretty(self).map_err(|source| failed(source.into()))?;
-        let beside = path.with_extension("json.new");
-        let _ = fs::remove_file(&beside);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)
-            .map_err(failed)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed)?;
-        fs::rename(&beside, path).map_err(failed)
+        seed::write_private(path, text.as_bytes()).map_err(failed)
     }
 }
 
