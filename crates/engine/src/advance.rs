@@ -227,32 +227,18 @@ fn refuse(node: &mut Node, name: &str, frame: &hot::Frame, failure: &Failure, pa
 fn new_row(stack_name: &str, name: &str, type_name: String, pass: &Pass<'_>) -> Row {
     Row {
         id: Uuid::new_v4(),
-        name: name.to_owned(),
         type_name,
-        plugin: String::new(),
         action: Action::Create,
         status: Status::InProgress,
         reason: "state changed".to_owned(),
-        physical_id: None,
         physical_name: physical_name(stack_name, name),
         created: pass.now,
         updated: pass.now,
         pass: pass.number,
         generation: 1,
-        given: hot::Map::new(),
-        properties: hot::Map::new(),
         metadata: hot::Value::Map(hot::Map::new()),
-        definition: hot::Map::new(),
-        requires: Vec::new(),
-        notes: Default::default(),
-        retain: false,
-        external: false,
-        broken: false,
-        description: String::new(),
-        child: None,
-        wait: Wait::Ready,
-        failure: None,
         dirty: true,
+        ..Row::blank(name)
     }
 }
 

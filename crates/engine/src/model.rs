@@ -146,6 +146,39 @@ pub(crate) struct Root {
 }
 
 impl Row {
+    /// A row of which nothing is known but its name.
+    pub fn blank(name: &str) -> Self {
+        Self {
+            id: Uuid::nil(),
+            name: name.to_owned(),
+            type_name: String::new(),
+            plugin: String::new(),
+            action: Action::Init,
+            status: Status::Complete,
+            reason: String::new(),
+            physical_id: None,
+            physical_name: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            updated: Timestamp::UNIX_EPOCH,
+            pass: 0,
+            generation: 0,
+            given: Map::new(),
+            properties: Map::new(),
+            metadata: Value::Null,
+            definition: Map::new(),
+            requires: Vec::new(),
+            notes: Default::default(),
+            retain: false,
+            external: false,
+            broken: false,
+            description: String::new(),
+            child: None,
+            wait: Wait::Ready,
+            failure: None,
+            dirty: false,
+        }
+    }
+
     /// Whether the pass is through with it.
     pub fn is_done(&self, pass: u64) -> bool {
         self.pass == pass && self.status == Status::Complete
@@ -400,32 +433,16 @@ pub(crate) mod tests {
     pub(crate) fn row(name: &str, plugin: &str) -> Row {
         Row {
             id: Uuid::new_v4(),
-            name: name.to_owned(),
             type_name: plugin.to_owned(),
             plugin: plugin.to_owned(),
             action: Action::Create,
             status: Status::InProgress,
-            reason: String::new(),
-            physical_id: None,
             physical_name: physical_name("s", name),
-            created: Timestamp::UNIX_EPOCH,
-            updated: Timestamp::UNIX_EPOCH,
             pass: 1,
             generation: 1,
-            given: Map::new(),
-            properties: Map::new(),
             metadata: Value::Map(Map::new()),
-            definition: Map::new(),
-            requires: Vec::new(),
-            notes: Notes::new(),
-            retain: false,
-            external: false,
-            broken: false,
-            description: String::new(),
-            child: None,
-            wait: Wait::Ready,
-            failure: None,
             dirty: true,
+            ..Row::blank(name)
         }
     }
 }

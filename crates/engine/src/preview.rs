@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use changes::StackChanges;
-use hot::{Frame, Value};
+use hot::Frame;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::api::{Action, PreviewedResource, StackId, Status};
+use crate::api::{Action, PreviewedResource, StackId};
 use crate::error::EngineError;
-use crate::model::{Node, Row, Wait};
+use crate::model::{Node, Row};
 use crate::plugins;
 use crate::wanted::{Wanted, recorded_below, wanted};
 
@@ -22,7 +22,7 @@ pub(crate) fn changes(node: &Node, frame: &Frame) -> Result<StackChanges, Engine
 
 /// Puts into the copy what would stand there after.
 fn place(node: &mut Node, name: &str, wanted: &Wanted) {
-    let mut row = blank(name);
+    let mut row = Row::blank(name);
     let parts = &wanted.wanted;
     row.type_name.clone_from(&parts.type_name);
     row.plugin.clone_from(&parts.plugin);
@@ -37,38 +37,6 @@ fn place(node: &mut Node, name: &str, wanted: &Wanted) {
         row.action = Action::Create;
     }
     node.rows.insert(name.to_owned(), row);
-}
-
-fn blank(name: &str) -> Row {
-    Row {
-        id: Uuid::nil(),
-        name: name.to_owned(),
-        type_name: String::new(),
-        plugin: String::new(),
-        action: Action::Init,
-        status: Status::Complete,
-        reason: String::new(),
-        physical_id: None,
-        physical_name: String::new(),
-        created: Timestamp::UNIX_EPOCH,
-        updated: Timestamp::UNIX_EPOCH,
-        pass: 0,
-        generation: 0,
-        given: hot::Map::new(),
-        properties: hot::Map::new(),
-        metadata: Value::Null,
-        definition: hot::Map::new(),
-        requires: Vec::new(),
-        notes: Default::default(),
-        retain: false,
-        external: false,
-        broken: false,
-        description: String::new(),
-        child: None,
-        wait: Wait::Ready,
-        failure: None,
-        dirty: false,
-    }
 }
 
 /// What a new stack would be.
