@@ -7,9 +7,10 @@ mod v2;
 mod v3;
 
 use crate::cache::{CacheError, replace};
-use crate::http::{Http, HttpError, Trust};
+use crate::http::{Answer, Ask, Http, HttpError, Trust};
 use discovery::Root;
 use metadata::{Value, object};
+use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -85,6 +86,27 @@ impl Session {
 
 fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key).and_then(Value::as_text)
+}
+
+/// Asks for a token in the words of one version of the API.
+async fn post(
+    http: &Http,
+    account: &Account,
+    url: String,
+    auth: Value,
+) -> Result<Answer, KeystoneError> {
+    let ask = Ask::get(url, TIMEOUT)
+        .method(Method::POST)
+        .json(&object([("auth", auth)]))
+        .trust(account.trust.clone());
+    Ok(http.send(ask).await?.successful()?)
+}
+
+fn lacks(root: &str, what: &'static str) -> KeystoneError {
+    KeystoneError::Answer {
+        root: root.to_owned(),
+        what,
+    }
 }
 
 /// Where tokens are kept between processes, and for how long.

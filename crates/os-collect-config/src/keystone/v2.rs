@@ -1,9 +1,8 @@
 //! Version 2.0 of Keystone's API, for clouds that have no other.
 
-use super::{Account, KeystoneError, Session, TIMEOUT, expiry, text};
-use crate::http::{Ask, Http};
+use super::{Account, KeystoneError, Session, expiry, lacks, post, text};
+use crate::http::Http;
 use metadata::{Value, object};
-use reqwest::Method;
 
 pub(super) async fn log_in(
     http: &Http,
@@ -18,17 +17,9 @@ pub(super) async fn log_in(
         ("passwordCredentials", credentials),
         ("tenantId", Value::from(account.project_id.clone())),
     ]);
-    let ask = Ask::get(format!("{root}/tokens"), TIMEOUT)
-        .method(Method::POST)
-        .json(&object([("auth", auth)]))
-        .trust(account.trust.clone());
-    let answer = http.send(ask).await?.successful()?;
-    let lacks = |what| KeystoneError::Answer {
-        root: root.to_owned(),
-        what,
-    };
-    let document = metadata::parse(&answer.text()).map_err(|_| lacks("JSON"))?;
-    session(&document).ok_or_else(|| lacks("token"))
+    let answer = post(http, account, format!("{root}/tokens"), auth).await?;
+    let document = metadata::parse(&answer.text()).map_err(|_| lacks(root, "JSON"))?;
+    session(&document).ok_or_else(|| lacks(root, "token"))
 }
 
 fn session(document: &Value) -> Option<Session> {

@@ -1,9 +1,8 @@
 //! Version 3 of Keystone's API.
 
-use super::{Account, KeystoneError, Session, TIMEOUT, expiry, text};
-use crate::http::{Ask, Http};
+use super::{Account, KeystoneError, Session, expiry, lacks, post, text};
+use crate::http::Http;
 use metadata::{Value, object};
-use reqwest::Method;
 
 pub(super) async fn log_in(
     http: &Http,
@@ -23,20 +22,12 @@ pub(super) async fn log_in(
         ("identity", identity),
         ("scope", object([("project", project)])),
     ]);
-    let ask = Ask::get(format!("{root}/auth/tokens"), TIMEOUT)
-        .method(Method::POST)
-        .json(&object([("auth", auth)]))
-        .trust(account.trust.clone());
-    let answer = http.send(ask).await?.successful()?;
-    let lacks = |what| KeystoneError::Answer {
-        root: root.to_owned(),
-        what,
-    };
+    let answer = post(http, account, format!("{root}/auth/tokens"), auth).await?;
     let token = answer
         .header("x-subject-token")
-        .ok_or_else(|| lacks("token"))?
+        .ok_or_else(|| lacks(root, "token"))?
         .to_owned();
-    let document = metadata::parse(&answer.text()).map_err(|_| lacks("JSON"))?;
+    let document = metadata::parse(&answer.text()).map_err(|_| lacks(root, "JSON"))?;
     let details = document.get("token");
     let catalog = details
         .and_then(|details| details.get("catalog"))
