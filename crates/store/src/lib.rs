@@ -158,15 +158,12 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        if self.is_cut() {
-            return Err(StoreError::Closed.into());
+        if self.is_cut() || self.shared.readers.is_none() {
+            return self.read_behind_writes(work).await;
         }
-        if self.shared.readers.is_some() {
-            let shared = Arc::clone(&self.shared);
-            let read = tokio::task::spawn_blocking(move || shared.read(work));
-            return read.await.map_err(|_| StoreError::Panicked)?;
-        }
-        self.read_behind_writes(work).await
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.read(work));
+        read.await.map_err(|_| StoreError::Panicked)?
     }
 
     /// Like [`Store::read`], and sees all that was handed in to be written before this call.
