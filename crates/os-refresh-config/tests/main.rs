@@ -110,14 +110,8 @@ fn a_missing_run_parts_is_named() {
     );
 }
 
-#[test]
-fn asked_to_end_it_ends_its_scripts() {
-    let node = Node::new();
-    let mark = node.path("ran-on").display().to_string();
-    node.script(
-        "base/configure.d/1",
-        &format!("echo started; sleep 600; touch {mark}"),
-    );
+/// Runs until a script says `started`, sends SIGTERM, and gives what was written from then on.
+fn ended_once_started(node: &Node) -> Vec<u8> {
     let mut running = node
         .command(&[])
         .stdout(Stdio::piped())
@@ -129,17 +123,24 @@ fn asked_to_end_it_ends_its_scripts() {
     stdout.read_exact(&mut word).unwrap();
     assert_eq!(&word, b"started\n");
     let pid = running.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(told.success());
     assert_eq!(running.wait().unwrap().code(), Some(143));
     // The end of the stream comes when the last process that could write to it is gone.
     let mut rest = Vec::new();
     stdout.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn asked_to_end_it_ends_its_scripts() {
+    let node = Node::new();
+    let mark = node.path("ran-on").display().to_string();
+    node.script(
+        "base/configure.d/1",
+        &format!("echo started; sleep 600; touch {mark}"),
+    );
+    let rest = ended_once_started(&node);
     assert!(rest.is_empty() && !node.path("ran-on").exists());
 }
 
@@ -151,19 +152,5 @@ fn scripts_that_make_processes_all_the_time_leave_none() {
         "base/configure.d/1",
         "for i in 1 2 3 4; do (while :; do sleep 600 & kill $!; done) & done; echo started; wait",
     );
-    let mut running = node
-        .command(&[])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdout = running.stdout.take().unwrap();
-    let mut word = [0; 8];
-    stdout.read_exact(&mut word).unwrap();
-    let pid = running.id().to_string();
-    let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(told.success());
-    assert_eq!(running.wait().unwrap().code(), Some(143));
-    let mut rest = Vec::new();
-    stdout.read_to_end(&mut rest).unwrap();
+    ended_once_started(&node);
 }

@@ -291,42 +291,29 @@ async fn cleaning_goes_the_same_road_and_names_no_disk_but_the_root() {
 
 #[tokio::test]
 async fn a_machine_that_never_calls_back_fails_with_node_step_and_advice() {
-    let lab = reserved().await;
-    lab.metal
-        .deploy(lab.id, lab.instance, order())
-        .await
-        .unwrap();
-    reach(&lab.metal, lab.id, P::DeployWait).await;
+    let lab = waiting().await;
     lab.clock.forward(Duration::from_secs(1201));
     lab.metal.wake();
     let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
     let error = node.last_error.unwrap();
-    for word in [
-        &lab.id.to_string(),
-        "wait for the deploy agent",
-        "silent for 1200 s",
-        "never called back",
-        "its BMC says `power on`",
-        "console",
-    ] {
-        assert!(error.contains(word), "{word} is not in: {error}");
-    }
+    says(
+        &error,
+        &[
+            &lab.id.to_string(),
+            "wait for the deploy agent",
+            "silent for 1200 s",
+            "never called back",
+            "its BMC says `power on`",
+            "console",
+        ],
+    );
     assert_eq!(node.target_provision_state, Some(P::Active));
-    lab.metal
-        .deploy(lab.id, lab.instance, order())
-        .await
-        .unwrap();
-    reach(&lab.metal, lab.id, P::DeployWait).await;
+    deploy(&lab).await;
 }
 
 #[tokio::test]
 async fn signs_of_life_move_the_deadline() {
-    let lab = reserved().await;
-    lab.metal
-        .deploy(lab.id, lab.instance, order())
-        .await
-        .unwrap();
-    reach(&lab.metal, lab.id, P::DeployWait).await;
+    let lab = waiting().await;
     lab.clock.forward(Duration::from_secs(1100));
     let alive = AgentReport {
         phase: Some("write".into()),
@@ -378,14 +365,25 @@ async fn while_waiting(lab: &Lab, most: u64) -> Node {
     lab.metal.node(lab.id).await.unwrap()
 }
 
+fn says(error: &str, words: &[&str]) {
+    for word in words {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+}
+
 async fn waiting() -> Lab {
     let lab = reserved().await;
+    deploy(&lab).await;
+    lab
+}
+
+/// Orders a deployment and comes back when its agent is waited for.
+async fn deploy(lab: &Lab) {
     lab.metal
         .deploy(lab.id, lab.instance, order())
         .await
         .unwrap();
     reach(&lab.metal, lab.id, P::DeployWait).await;
-    lab
 }
 
 #[tokio::test]
@@ -411,21 +409,18 @@ async fn a_machine_that_loses_power_is_told_within_seconds_with_what_it_did() {
     let took = lab.metal.now().duration_since(before);
     assert!(took.as_secs() <= 15, "it took {took:?} of the seed's time");
     let error = node.last_error.unwrap();
-    for word in [
-        &lab.id.to_string(),
-        "wait for the deploy agent",
-        "the machine is off",
-        "phase `write`, 12 of 300 MiB",
-    ] {
-        assert!(error.contains(word), "{word} is not in: {error}");
-    }
+    says(
+        &error,
+        &[
+            &lab.id.to_string(),
+            "wait for the deploy agent",
+            "the machine is off",
+            "phase `write`, 12 of 300 MiB",
+        ],
+    );
     assert_eq!(node.power_state, Some(Power::Off));
     // The same node can be asked again.
-    lab.metal
-        .deploy(lab.id, lab.instance, order())
-        .await
-        .unwrap();
-    reach(&lab.metal, lab.id, P::DeployWait).await;
+    deploy(&lab).await;
     call_back(&lab.metal, &lab.machine, done()).await;
     reach(&lab.metal, lab.id, P::Active).await;
 }
@@ -465,12 +460,7 @@ async fn an_agent_that_said_how_it_went_may_switch_the_machine_off() {
 
 #[tokio::test]
 async fn what_the_agent_says_went_wrong_is_told() {
-    let lab = reserved().await;
-    lab.metal
-        .deploy(lab.id, lab.instance, order())
-        .await
-        .unwrap();
-    reach(&lab.metal, lab.id, P::DeployWait).await;
+    let lab = waiting().await;
     let failed = AgentReport {
         result: Some("error".into()),
         error: Some("the disk is too small".into()),
