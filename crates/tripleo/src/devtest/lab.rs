@@ -7,44 +7,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use ipnet::IpNet;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use testenv::spec::{
     BmcNetwork, Bridge, DiskSpec, MachineKind, MachineSpec, Nic, OperatorLink, Specification,
 };
 
+use super::networks::{self, Networks};
 use super::settings::{DevtestArgs, Machines, Size};
 use super::testenv_json::{BaremetalNetwork, Machine, SeedRange, Testenv};
 
-/// This host on the provisioning network; upstream's devtest has used this network since 2013.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// First address for machines.
-pub const RANGE_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// Last address for machines. With an overcloud the upper half is for the floating addresses of its instances.
-pub fn range_end(size: Size) -> Ipv4Addr {
-    match size {
-        Size::Hello => Ipv4Addr::new(192, 0, 2, 200),
-        Size::Overcloud => Ipv4Addr::new(192, 0, 2, 99),
-    }
-}
-/// First floating address of the overcloud's instances.
-pub const FLOATING_START: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-/// Last floating address of the overcloud's instances.
-pub const FLOATING_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
-/// Addresses for machines that are being deployed or cleaned.
-pub const DEPLOY_RANGE: &str = "192.0.2.201-192.0.2.250";
 /// Seconds from power on until a machine's deploy agent calls. Virtual machines have no firmware; a hundred of them at
 /// once on two processors still take a while.
 pub const BOOT_TIMEOUT: &str = "180";
-/// This host's link to the provisioning network.
-pub const LINK: &str = "tripleo-prov";
-/// All addresses of the provisioning network.
-pub const CIDR: &str = "192.0.2.0/24";
-/// The lab itself on the provisioning network: it fetches boot media from there.
-const LAB: &str = "192.0.2.254/24";
-/// The network of the management controllers; this host has its first address, machines follow from the 11th.
-const BMC_HOST: &str = "203.0.113.1/24";
-const BMC_FIRST: u8 = 11;
 /// More machines than this do not fit on the networks above.
 pub fn most(size: Size) -> u32 {
     match size {
@@ -61,11 +37,12 @@ fn mtu(size: Size) -> u32 {
 }
 
 /// What the lab consists of.
-pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
-    let operator = |link: &str, address: &str| -> anyhow::Result<Option<OperatorLink>> {
+pub fn specification(args: &DevtestArgs, networks: &Networks) -> anyhow::Result<Specification> {
+    let net = |address: Ipv4Addr| IpNet::new(IpAddr::V4(address), networks.cidr().prefix_len());
+    let operator = |link: &str, address: Ipv4Addr| -> anyhow::Result<Option<OperatorLink>> {
         Ok(Some(OperatorLink {
             link: link.to_owned(),
-            addresses: vec![address.parse()?],
+            addresses: vec![net(address)?],
         }))
     };
     let machines = args.machines();
@@ -74,14 +51,14 @@ pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
             Bridge {
                 name: "ctlplane".to_owned(),
                 mtu: mtu(args.size),
-                addresses: vec![LAB.parse()?],
-                operator: operator(LINK, &format!("{HOST}/24"))?,
+                addresses: vec![net(networks.lab())?],
+                operator: operator(networks::PROVISIONING_LINK, networks.host())?,
             },
             Bridge {
                 name: "bmc".to_owned(),
                 mtu: 1500,
                 addresses: Vec::new(),
-                operator: operator("tripleo-bmc", BMC_HOST)?,
+                operator: operator(networks::BMC_LINK, networks.bmc_host())?,
             },
         ],
         bmc: BmcNetwork {
@@ -90,14 +67,14 @@ pub fn specification(args: &DevtestArgs) -> anyhow::Result<Specification> {
             port: None,
         },
         machines: (0..machines.count)
-            .map(|number| machine(args.size, machines, number))
+            .map(|number| machine(args.size, machines, networks.bmc(number), number))
             .collect(),
     };
     specification.check().map_err(anyhow::Error::msg)?;
     Ok(specification)
 }
 
-fn machine(size: Size, machines: Machines, number: u32) -> MachineSpec {
+fn machine(size: Size, machines: Machines, bmc: Ipv4Addr, number: u32) -> MachineSpec {
     let name = format!("node-{number}");
     // The same machine has the same identity each time the lab is made.
     let digest = Sha256::digest(name.as_bytes());
@@ -117,12 +94,6 @@ fn machine(size: Size, machines: Machines, number: u32) -> MachineSpec {
     };
     let mut identity = [0; 16];
     identity.copy_from_slice(&digest[..16]);
-    let bmc = Ipv4Addr::new(
-        203,
-        0,
-        113,
-        BMC_FIRST.saturating_add(u8::try_from(number).unwrap_or(u8::MAX)),
-    );
     MachineSpec {
         uuid: uuid::Builder::from_random_bytes(identity).into_uuid(),
         kind: MachineKind::Container,
@@ -137,12 +108,27 @@ fn machine(size: Size, machines: Machines, number: u32) -> MachineSpec {
     }
 }
 
+/// The specification that a lab was made from.
+pub fn read(file: &Path) -> anyhow::Result<Specification> {
+    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} is no specification of a lab", file.display()))
+}
+
 /// Whether the lab that runs, made from the specification in `file`, is one for this story.
 pub fn suits(file: &Path, args: &DevtestArgs) -> anyhow::Result<()> {
-    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let has: Specification = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no specification of a lab", file.display()))?;
-    let wants = specification(args)?;
+    let has = read(file)?;
+    let networks = Networks::of(&has)?;
+    if let Some(wish) = args
+        .baremetal_network
+        .filter(|wish| *wish != networks.cidr())
+    {
+        bail!(
+            "the lab that runs has the network {}, not {wish}; end it first: ./devtest --down",
+            networks.cidr()
+        );
+    }
+    let wants = specification(args, &networks)?;
     let kind = |lab: &Specification| lab.machines.first().map_or(0, |machine| machine.nics.len());
     if kind(&has) != kind(&wants) || has.bridges != wants.bridges {
         bail!("the lab that runs is of another size; end it first: ./devtest --down");
@@ -159,7 +145,9 @@ pub fn suits(file: &Path, args: &DevtestArgs) -> anyhow::Result<()> {
 }
 
 /// The lab as upstream's tools know it.
-pub fn testenv_file(directory: &testenv::Directory, size: Size) -> Testenv {
+pub fn testenv_file(directory: &testenv::Directory, networks: &Networks, size: Size) -> Testenv {
+    let host = networks.host().to_string();
+    let (first, last) = networks.machines(size);
     let machines = directory.machines.iter().map(|entry| Machine {
         name: entry.machine.name.clone(),
         memory: json!(entry.machine.memory_mib),
@@ -186,16 +174,16 @@ pub fn testenv_file(directory: &testenv::Directory, size: Size) -> Testenv {
     });
     Testenv {
         arch: "amd64".to_owned(),
-        host_ip: HOST.to_string(),
-        seed_ip: HOST.to_string(),
+        host_ip: host.clone(),
+        seed_ip: host.clone(),
         nodes: machines.collect(),
         baremetal_network: BaremetalNetwork {
-            cidr: CIDR.to_owned(),
-            gateway_ip: HOST.to_string(),
+            cidr: networks.cidr().to_string(),
+            gateway_ip: host.clone(),
             seed: SeedRange {
-                ip: HOST.to_string(),
-                range_start: RANGE_START.to_string(),
-                range_end: range_end(size).to_string(),
+                ip: host,
+                range_start: first.to_string(),
+                range_end: last.to_string(),
             },
             other: serde_json::Map::default(),
         },
@@ -209,6 +197,10 @@ mod tests {
 
     use super::*;
 
+    fn usual() -> Networks {
+        Networks::choose(None, &[]).unwrap()
+    }
+
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
@@ -218,8 +210,8 @@ mod tests {
     #[test]
     fn machines_are_the_same_each_time_and_differ_from_each_other() {
         let args = Line::parse_from(["devtest", "--node-count", "150"]).args;
-        let one = specification(&args).unwrap();
-        assert_eq!(one, specification(&args).unwrap());
+        let one = specification(&args, &usual()).unwrap();
+        assert_eq!(one, specification(&args, &usual()).unwrap());
         assert_eq!(one.machines.len(), 150);
     }
 
@@ -231,7 +223,7 @@ mod tests {
         let made = args(&["--size", "overcloud", "--node-count", "3"]);
         fs::write(
             &file,
-            serde_json::to_vec(&specification(&made).unwrap()).unwrap(),
+            serde_json::to_vec(&specification(&made, &usual()).unwrap()).unwrap(),
         )
         .unwrap();
         suits(&file, &args(&["--size", "overcloud"])).unwrap();
@@ -245,6 +237,9 @@ mod tests {
         assert!(error.contains("--node-count 4"), "{error}");
         let error = suits(&file, &args(&["--size", "hello"])).unwrap_err();
         assert!(error.to_string().contains("another size"), "{error}");
+        let elsewhere = args(&["--size", "overcloud", "--baremetal-network", "10.0.0.0/24"]);
+        let error = suits(&file, &elsewhere).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.0/24, not 10.0.0.0/24"), "{error}");
     }
 
     #[test]
@@ -252,7 +247,7 @@ mod tests {
         let line = ["devtest", "--size", "overcloud", "--compute-count", "2"];
         let args = Line::parse_from(line).args;
         args.check().unwrap();
-        let lab = specification(&args).unwrap();
+        let lab = specification(&args, &usual()).unwrap();
         assert_eq!(lab.machines.len(), 3);
         let macs: std::collections::BTreeSet<&str> = lab
             .machines
@@ -261,7 +256,9 @@ mod tests {
             .map(|nic| nic.mac.as_str())
             .collect();
         assert_eq!(macs.len(), 6);
-        assert!(u32::from(range_end(args.size)) < u32::from(FLOATING_START));
+        let (_, last) = usual().machines(args.size);
+        let (floating, _) = networks::floating(usual().cidr()).unwrap();
+        assert!(last < floating);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod daemon;
 pub mod lab;
 pub mod log;
+pub mod networks;
 pub mod overcloud;
 pub mod perf;
 pub mod settings;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use seed::OTHER_CLOUDS;
 use serde_json::{Value, json};
 
-use super::lab;
+use super::networks;
 use super::{Outcome, Story};
 use crate::commands::stack::{self, text};
 
@@ -114,6 +114,8 @@ impl Story<'_> {
                 .join("images")
                 .join(format!("{GUEST}.{kind}"))
         };
+        let (cidr, network) = self.provisioning_cidr()?;
+        let (start, end) = networks::floating(cidr)?;
         let orders = json!({
             "cloud": ADMIN,
             "demo": {"cloud": DEMO, "username": DEMO_USER, "project": DEMO_USER, "password": entries.demo},
@@ -122,10 +124,10 @@ impl Story<'_> {
             "public_key": key.with_extension("pub"),
             "provider": {
                 "network": PROVIDER,
-                "cidr": lab::CIDR,
-                "gateway": lab::HOST,
-                "start": lab::FLOATING_START,
-                "end": lab::FLOATING_END,
+                "cidr": cidr,
+                "gateway": network.gateway_ip,
+                "start": start,
+                "end": end,
             },
             "nodes": hosts,
             "computes": hosts.iter().skip(controllers).collect::<Vec<_>>(),

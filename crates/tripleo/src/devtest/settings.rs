@@ -74,6 +74,9 @@ pub struct DevtestArgs {
     /// Where the testenv file lies; below the state directory if not given
     #[arg(long, env = "TE_DATAFILE", value_name = "FILE")]
     pub testenv_file: Option<PathBuf>,
+    /// The machines' network, 256 addresses; 192.0.2.0/24 if not given, or 172.30.254.0/24 or 192.168.254.0/24 where this host has that one itself
+    #[arg(long, env = "BM_NETWORK_CIDR", value_name = "CIDR")]
+    pub baremetal_network: Option<ipnet::Ipv4Net>,
     /// Minutes until the stack has failed
     #[arg(
         long,

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::lab;
+use super::networks::{self, Networks};
 use super::perf;
 use super::settings::Size;
-use super::testenv_json::Testenv;
+use super::testenv_json::{BaremetalNetwork, Testenv};
 use super::{Outcome, Story};
 use crate::commands::stack::{self, StackArgs, text};
 use crate::commands::{image, node};
@@ -148,7 +149,8 @@ impl Story<'_> {
             lab::suits(&specification, &self.args)?;
             return Ok(Outcome::Kept);
         }
-        let text = serde_json::to_vec_pretty(&lab::specification(&self.args)?)?;
+        let networks = Networks::choose(self.args.baremetal_network, &networks::routes()?)?;
+        let text = serde_json::to_vec_pretty(&lab::specification(&self.args, &networks)?)?;
         fs::write(&specification, text)
             .with_context(|| format!("cannot write {}", specification.display()))?;
         let progress = self
@@ -169,7 +171,7 @@ impl Story<'_> {
             fs::read(&told).with_context(|| format!("the lab wrote no {}", told.display()))?;
         let directory: testenv::Directory = serde_json::from_slice(&text)
             .with_context(|| format!("cannot read {}", told.display()))?;
-        lab::testenv_file(&directory, self.args.size).write(&file)?;
+        lab::testenv_file(&directory, &networks, self.args.size).write(&file)?;
         Ok(Outcome::Done)
     }
 
@@ -196,14 +198,17 @@ impl Story<'_> {
     pub async fn bring_up_seed(&mut self) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::Kept;
         if self.seed.pid().is_none() {
+            let network = self.provisioning()?;
             let progress = self.context.output.progress("starting the seed");
             let mut command = self.program("seed")?;
             command.arg("--state").arg(self.context.folder("seed")?);
             command.args(["--cloud", "metal", "--listen", PUBLIC]);
             command
                 .arg("--internal-listen")
-                .arg(format!("{}:{INTERNAL_PORT}", lab::HOST));
-            command.args(["--deploy-range", lab::DEPLOY_RANGE]);
+                .arg(format!("{}:{INTERNAL_PORT}", network.seed.ip));
+            if let Some(range) = network.cidr.parse().ok().and_then(networks::deploy_range) {
+                command.args(["--deploy-range", &range]);
+            }
             command.args(["--boot-timeout", lab::BOOT_TIMEOUT]);
             command
                 .arg("--deploy-agent")
@@ -279,12 +284,7 @@ impl Story<'_> {
             return Ok(());
         }
         let mut args = self.stack_args(CTLPLANE, "ctlplane.yaml");
-        let file = self.args.testenv_file(&self.context.state);
-        let network = if file.is_file() {
-            Testenv::read(&file)?.0.baremetal_network
-        } else {
-            Default::default()
-        };
+        let network = self.provisioning()?;
         for (name, value) in [
             ("cidr", network.cidr),
             ("gateway", network.gateway_ip),
@@ -296,6 +296,30 @@ impl Story<'_> {
             }
         }
         stack::ensure(self.context, &args).await
+    }
+
+    /// The provisioning network as the testenv file tells of it, upstream's where it says nothing.
+    pub fn provisioning(&self) -> anyhow::Result<BaremetalNetwork> {
+        let file = self.args.testenv_file(&self.context.state);
+        let told = if file.is_file() {
+            Testenv::read(&file)?.0.baremetal_network
+        } else {
+            BaremetalNetwork::default()
+        };
+        Ok(told.completed())
+    }
+
+    /// The same network's addresses, and all else that is told of it.
+    pub fn provisioning_cidr(&self) -> anyhow::Result<(ipnet::Ipv4Net, BaremetalNetwork)> {
+        let network = self.provisioning()?;
+        let cidr = network.cidr.parse().with_context(|| {
+            format!(
+                "baremetal-network of {}: cidr `{}` is no network such as 192.0.2.0/24",
+                self.args.testenv_file(&self.context.state).display(),
+                network.cidr
+            )
+        })?;
+        Ok((cidr, network))
     }
 
     fn stack_args(&self, stack: &str, template: &str) -> StackArgs {
@@ -315,7 +339,7 @@ impl Story<'_> {
         let stack = self.args.size.stack();
         let mut args = self.stack_args(stack, &format!("{stack}.yaml"));
         args.environment.clone_from(&self.args.heat_env_overcloud);
-        args.parameters = self.parameters();
+        args.parameters = self.parameters()?;
         // What is given by hand comes last and wins.
         args.parameters.extend_from_slice(&self.args.parameters);
         if let Some(found) = self
@@ -334,14 +358,19 @@ impl Story<'_> {
     }
 
     /// What the template shall know beside its defaults.
-    fn parameters(&self) -> Vec<String> {
-        match self.args.size {
-            Size::Hello => Vec::new(),
-            Size::Overcloud => vec![
-                format!("ControllerCount={}", self.args.controller_count),
-                format!("ComputeCount={}", self.args.compute_count),
-            ],
+    fn parameters(&self) -> anyhow::Result<Vec<String>> {
+        if self.args.size == Size::Hello {
+            return Ok(Vec::new());
         }
+        let mut parameters = vec![
+            format!("ControllerCount={}", self.args.controller_count),
+            format!("ComputeCount={}", self.args.compute_count),
+        ];
+        let (cidr, _) = self.provisioning_cidr()?;
+        if let Some(tunnels) = networks::tunnels(cidr) {
+            parameters.push(format!("NeutronTunnelNetwork={tunnels}"));
+        }
+        Ok(parameters)
     }
 
     /// Shows that what was deployed does its work.

@@ -117,6 +117,30 @@ pub struct BaremetalNetwork {
     pub other: Map<String, Value>,
 }
 
+impl BaremetalNetwork {
+    /// The same with what upstream's scripts take where the file names no addresses: 192.0.2.0/24, and the seed as its
+    /// machines' gateway.
+    pub fn completed(mut self) -> Self {
+        if self.cidr.is_empty() {
+            "192.0.2.0/24".clone_into(&mut self.cidr);
+        }
+        if self.gateway_ip.is_empty() {
+            self.gateway_ip = match self.cidr.parse::<ipnet::Ipv4Net>() {
+                Ok(net) => net
+                    .hosts()
+                    .next()
+                    .map_or_else(String::new, |first| first.to_string()),
+                // Whoever takes the network says what is wrong with it.
+                Err(_) => String::new(),
+            };
+        }
+        if self.seed.ip.is_empty() {
+            self.seed.ip.clone_from(&self.gateway_ip);
+        }
+        self
+    }
+}
+
 /// The seed's part of the provisioning network.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SeedRange {
@@ -212,5 +236,24 @@ mod tests {
         fs::write(&path, "{\"nodes\": 3}").unwrap();
         let error = Testenv::read(&path).unwrap_err();
         assert!(error.to_string().contains("testenv.json"), "{error}");
+    }
+
+    #[test]
+    fn addresses_that_a_file_leaves_out_are_upstreams() {
+        let read = |text: &str| {
+            serde_json::from_str::<BaremetalNetwork>(text)
+                .unwrap()
+                .completed()
+        };
+        let usual = read("{}");
+        assert_eq!(
+            (usual.cidr.as_str(), usual.seed.ip.as_str()),
+            ("192.0.2.0/24", "192.0.2.1")
+        );
+        let own = read(r#"{"cidr": "10.1.0.0/16", "seed": {"ip": "10.1.0.9"}}"#);
+        assert_eq!(
+            (own.gateway_ip.as_str(), own.seed.ip.as_str()),
+            ("10.1.0.1", "10.1.0.9")
+        );
     }
 }

@@ -1,0 +1,320 @@
+//! The lab's two networks, of 256 addresses each, and what each address is for.
+//!
+//! Upstream's devtest has used 192.0.2.0/24 since 2013. A host that has this network already (many virtual machines do)
+//! would lose its way to the rest of the world, so its own routes are looked at first and the next free network is
+//! taken. A network asked for by name is refused where the host has it, never replaced silently.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, bail};
+use ipnet::Ipv4Net;
+use testenv::spec::Specification;
+
+use super::settings::Size;
+
+/// This host's link to the provisioning network.
+pub const PROVISIONING_LINK: &str = "tripleo-prov";
+/// This host's link to the network of the management controllers.
+pub const BMC_LINK: &str = "tripleo-bmc";
+
+/// Networks for machines, most wanted first: one that RFC 5737 keeps for examples, then private ones.
+const PROVISIONING: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(192, 0, 2, 0),
+    Ipv4Addr::new(172, 30, 254, 0),
+    Ipv4Addr::new(192, 168, 254, 0),
+];
+/// Networks for the tunnels between an overcloud's nodes, of which only these nodes know; the first is the template's
+/// default. A node that has one network twice sends its tunnels the wrong way.
+const TUNNELS: [Ipv4Addr; 2] = [
+    Ipv4Addr::new(198, 51, 100, 0),
+    Ipv4Addr::new(172, 30, 253, 0),
+];
+/// Networks for management controllers: of RFC 5737, of RFC 2544, private.
+const BMC: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(203, 0, 113, 0),
+    Ipv4Addr::new(198, 18, 113, 0),
+    Ipv4Addr::new(172, 30, 255, 0),
+];
+/// Bits of a network's name; the places below count on it.
+const PREFIX: u8 = 24;
+
+/// A network of 256 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Network(Ipv4Net);
+
+impl Network {
+    fn new(net: Ipv4Net) -> anyhow::Result<Self> {
+        if net.prefix_len() != PREFIX {
+            bail!("{net} has not 256 addresses; give a network such as 192.0.2.0/{PREFIX}");
+        }
+        Ok(Self(net.trunc()))
+    }
+
+    fn at(self, place: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.0.network().octets();
+        Ipv4Addr::new(a, b, c, place)
+    }
+
+    fn collides(self, taken: &Ipv4Net) -> bool {
+        taken.contains(&self.0) || self.0.contains(taken)
+    }
+}
+
+/// Which networks the lab has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Networks {
+    provisioning: Network,
+    bmc: Network,
+}
+
+impl Networks {
+    /// The first networks of which the host has no part, or the provisioning network asked for.
+    pub fn choose(wish: Option<Ipv4Net>, taken: &[Route]) -> anyhow::Result<Self> {
+        let free = |network: Network| taken.iter().find(|route| network.collides(&route.net));
+        let provisioning = match wish {
+            Some(wish) => {
+                let network = Network::new(wish)?;
+                if let Some(route) = free(network) {
+                    bail!(
+                        "--baremetal-network (BM_NETWORK_CIDR) {wish}: this host has {} on {}; give another, or leave it out",
+                        route.net,
+                        route.link
+                    );
+                }
+                network
+            }
+            None => first(&PROVISIONING, |network| free(network).is_none()).with_context(|| {
+                let tried = PROVISIONING.map(|address| format!("{address}/{PREFIX}"));
+                format!(
+                    "this host has all of {}; give the machines another network: --baremetal-network CIDR",
+                    tried.join(", ")
+                )
+            })?,
+        };
+        let bmc = first(&BMC, |network| {
+            free(network).is_none() && !network.collides(&provisioning.0)
+        })
+        .with_context(|| {
+            let tried = BMC.map(|address| format!("{address}/{PREFIX}"));
+            format!(
+                "this host has all of {}, no network is left for management controllers; look closer: ip route",
+                tried.join(", ")
+            )
+        })?;
+        Ok(Self { provisioning, bmc })
+    }
+
+    /// The networks of a lab that runs.
+    pub fn of(lab: &Specification) -> anyhow::Result<Self> {
+        let network = |link: &str| -> anyhow::Result<Network> {
+            let address = lab
+                .bridges
+                .iter()
+                .filter_map(|bridge| bridge.operator.as_ref())
+                .filter(|operator| operator.link == link)
+                .flat_map(|operator| &operator.addresses)
+                .find_map(|address| match address {
+                    ipnet::IpNet::V4(net) => Some(*net),
+                    ipnet::IpNet::V6(_) => None,
+                });
+            Network::new(address.with_context(|| format!("the lab has no network on {link}"))?)
+        };
+        Ok(Self {
+            provisioning: network(PROVISIONING_LINK)?,
+            bmc: network(BMC_LINK)?,
+        })
+    }
+
+    /// All addresses of the provisioning network.
+    pub fn cidr(&self) -> Ipv4Net {
+        self.provisioning.0
+    }
+
+    /// This host, and with it the seed, on the provisioning network.
+    pub fn host(&self) -> Ipv4Addr {
+        self.provisioning.at(1)
+    }
+
+    /// First and last address for machines. With an overcloud the upper half is for its instances.
+    pub fn machines(&self, size: Size) -> (Ipv4Addr, Ipv4Addr) {
+        let last = match size {
+            Size::Hello => 200,
+            Size::Overcloud => 99,
+        };
+        (self.provisioning.at(2), self.provisioning.at(last))
+    }
+
+    /// The lab itself on the provisioning network: it fetches boot media from there.
+    pub fn lab(&self) -> Ipv4Addr {
+        self.provisioning.at(254)
+    }
+
+    /// This host on the network of the management controllers.
+    pub fn bmc_host(&self) -> Ipv4Addr {
+        self.bmc.at(1)
+    }
+
+    /// The management controller of a machine, counted from 0.
+    pub fn bmc(&self, machine: u32) -> Ipv4Addr {
+        let machine = u8::try_from(machine).unwrap_or(u8::MAX);
+        self.bmc.at(machine.saturating_add(11))
+    }
+}
+
+/// First and last floating address of an overcloud's instances on a provisioning network.
+pub fn floating(cidr: Ipv4Net) -> anyhow::Result<(Ipv4Addr, Ipv4Addr)> {
+    let network = Network::new(cidr)?;
+    Ok((network.at(100), network.at(200)))
+}
+
+/// The network for the tunnels of an overcloud on a provisioning network.
+pub fn tunnels(cidr: Ipv4Net) -> Option<Ipv4Net> {
+    first(&TUNNELS, |network| !network.collides(&cidr)).map(|network| network.0)
+}
+
+/// Addresses for machines that are being deployed or cleaned, as the seed takes them; none where the network has
+/// another size than the lab's, then the seed chooses.
+pub fn deploy_range(cidr: Ipv4Net) -> Option<String> {
+    let network = Network::new(cidr).ok()?;
+    Some(format!("{}-{}", network.at(201), network.at(250)))
+}
+
+fn first(candidates: &[Ipv4Addr], fits: impl Fn(Network) -> bool) -> Option<Network> {
+    candidates
+        .iter()
+        .filter_map(|address| Ipv4Net::new(*address, PREFIX).ok().map(Network))
+        .find(|network| fits(*network))
+}
+
+/// A network that this host reaches without the default route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its addresses.
+    pub net: Ipv4Net,
+    /// Through which link.
+    pub link: String,
+}
+
+/// This host's routes as the kernel tells them (proc(5), `/proc/net/route`), without those to a lab.
+pub fn routes() -> anyhow::Result<Vec<Route>> {
+    let path = "/proc/net/route";
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(parse(&text))
+}
+
+/// Rows of link, destination, gateway, four numbers, mask …; addresses are hexadecimal in the host's byte order.
+fn parse(table: &str) -> Vec<Route> {
+    let address = |word: &str| {
+        u32::from_str_radix(word, 16)
+            .ok()
+            .map(|raw| Ipv4Addr::from(raw.to_ne_bytes()))
+    };
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let link = (*words.first()?).to_owned();
+            let net =
+                Ipv4Net::with_netmask(address(words.get(1)?)?, address(words.get(7)?)?).ok()?;
+            Some(Route { net, link })
+        })
+        .filter(|route| route.net.prefix_len() > 0)
+        .filter(|route| route.link != PROVISIONING_LINK && route.link != BMC_LINK)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(net: &str) -> Route {
+        Route {
+            net: net.parse().unwrap(),
+            link: "eth0".to_owned(),
+        }
+    }
+
+    fn chosen(wish: Option<&str>, taken: &[&str]) -> Result<String, String> {
+        let taken: Vec<Route> = taken.iter().map(|net| route(net)).collect();
+        Networks::choose(wish.map(|net| net.parse().unwrap()), &taken)
+            .map(|nets| format!("{} {} {}", nets.cidr(), nets.host(), nets.bmc(0)))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_hosts_own_networks_are_left_alone() {
+        for (taken, expected) in [
+            (&[][..], "192.0.2.0/24 192.0.2.1 203.0.113.11"),
+            (
+                &["192.0.2.0/24"],
+                "172.30.254.0/24 172.30.254.1 203.0.113.11",
+            ),
+            (
+                &["192.0.2.128/25", "203.0.0.0/16"],
+                "172.30.254.0/24 172.30.254.1 198.18.113.11",
+            ),
+            (
+                &["192.0.0.0/16", "172.16.0.0/12"],
+                "192.168.254.0/24 192.168.254.1 203.0.113.11",
+            ),
+        ] {
+            assert_eq!(chosen(None, taken).as_deref(), Ok(expected), "{taken:?}");
+        }
+        let error = chosen(None, &["128.0.0.0/1"]).unwrap_err();
+        assert!(
+            error.contains("192.0.2.0/24") && error.contains("--baremetal-network"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_network_asked_for_is_taken_or_refused_by_name() {
+        assert_eq!(
+            chosen(Some("10.9.8.0/24"), &["192.0.2.0/24"]).as_deref(),
+            Ok("10.9.8.0/24 10.9.8.1 203.0.113.11")
+        );
+        assert_eq!(
+            chosen(Some("203.0.113.0/24"), &[]).as_deref(),
+            Ok("203.0.113.0/24 203.0.113.1 198.18.113.11"),
+            "the controllers make room"
+        );
+        let error = chosen(Some("10.9.8.0/24"), &["10.0.0.0/8"]).unwrap_err();
+        assert!(error.contains("10.0.0.0/8 on eth0"), "{error}");
+        let error = chosen(Some("10.9.8.0/25"), &[]).unwrap_err();
+        assert!(error.contains("10.9.8.0/25"), "{error}");
+    }
+
+    #[test]
+    fn tunnels_have_a_network_of_their_own() {
+        for (cidr, expected) in [
+            ("192.0.2.0/24", "198.51.100.0/24"),
+            ("198.51.100.0/24", "172.30.253.0/24"),
+        ] {
+            let found = tunnels(cidr.parse().unwrap()).unwrap();
+            assert_eq!(found.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_kernels_table_is_read_without_default_route_and_labs() {
+        let row = |link: &str, net: [u8; 4], mask: [u8; 4]| {
+            let word = |octets| format!("{:08X}", u32::from_ne_bytes(octets));
+            format!(
+                "{link}\t{}\t00000000\t0001\t0\t0\t0\t{}\t0\t0\t0\n",
+                word(net),
+                word(mask)
+            )
+        };
+        let table = [
+            "Iface\tDestination\tGateway\n".to_owned(),
+            row("eth0", [0; 4], [0; 4]),
+            row("eth0", [10, 1, 0, 0], [255, 255, 0, 0]),
+            row(PROVISIONING_LINK, [192, 0, 2, 0], [255, 255, 255, 0]),
+        ]
+        .concat();
+        assert_eq!(parse(&table), [route("10.1.0.0/16")]);
+        routes().unwrap();
+    }
+}
