@@ -5,6 +5,7 @@
 use std::fmt;
 
 use hot::Value;
+use secret::{COVER, sounds_secret};
 
 use crate::{PropertyChange, StackChanges};
 
@@ -49,7 +50,7 @@ impl fmt::Display for StackChanges {
 impl fmt::Display for PropertyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = Vec::new();
-        let masked = secret(&self.name);
+        let masked = sounds_secret(&self.name);
         match &self.new {
             Some(new) => places(&self.name, masked, &self.old, new, &mut lines),
             None => lines.push(format!(
@@ -87,7 +88,7 @@ fn places(path: &str, masked: bool, old: &Value, new: &Value, lines: &mut Vec<St
                 if old != new {
                     places(
                         &format!("{path}.{key}"),
-                        masked || secret(key),
+                        masked || sounds_secret(key),
                         old.unwrap_or(&nothing),
                         new.unwrap_or(&nothing),
                         lines,
@@ -110,21 +111,6 @@ fn places(path: &str, masked: bool, old: &Value, new: &Value, lines: &mut Vec<St
     }
 }
 
-/// Whether a name sounds like that of a secret. `key_name` does not, `fernet-key-0` does.
-fn secret(name: &str) -> bool {
-    const WORDS: [&str; 7] = [
-        "password",
-        "passwd",
-        "secret",
-        "token",
-        "private",
-        "credential",
-        "cookie",
-    ];
-    let name = name.to_lowercase().replace('-', "_");
-    WORDS.iter().any(|word| name.contains(word)) || name.ends_with("_key") || name.contains("_key_")
-}
-
 /// A value on one line, cut where it is long.
 fn short(value: &Value, masked: bool) -> String {
     const LONGEST: usize = 60;
@@ -140,12 +126,12 @@ fn mask(value: &Value, masked: bool) -> Value {
     match value {
         Value::Map(map) => Value::Map(
             map.iter()
-                .map(|(key, value)| (key.clone(), mask(value, masked || secret(key))))
+                .map(|(key, value)| (key.clone(), mask(value, masked || sounds_secret(key))))
                 .collect(),
         ),
         Value::List(list) => Value::List(list.iter().map(|one| mask(one, masked)).collect()),
         Value::Null => Value::Null,
-        _ if masked => Value::text("***"),
+        _ if masked => Value::text(COVER),
         other => other.clone(),
     }
 }

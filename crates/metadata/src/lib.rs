@@ -6,6 +6,7 @@
 mod number;
 mod parse;
 mod print;
+mod secrets;
 
 pub use parse::{ParseError, parse};
 

@@ -4,7 +4,7 @@ use crate::accounts::Accounts;
 use crate::file_set::FileSet;
 use crate::log::Log;
 use crate::record::Record;
-use crate::{ApplyError, diff, documents, key, tree};
+use crate::{ApplyError, documents, key, tree};
 use arguments::{Matches, Opt, Parser, Process, Takes, print};
 use metadata::Value;
 use std::error::Error;
@@ -409,7 +409,7 @@ fn install(
     let set = FileSet::decide(rendered, &settings.output)?;
     if let Depth::Show { diff } = settings.depth {
         let text = if diff {
-            set.diff(&diff::secrets(&document))
+            set.diff(&document.secrets())
         } else {
             set.to_string()
         };

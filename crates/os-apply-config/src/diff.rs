@@ -1,6 +1,6 @@
 //! Unified differences of texts, with secrets masked.
 
-use metadata::Value;
+use secret::{COVER, Mask};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -9,46 +9,8 @@ const CONTEXT: usize = 3;
 /// Above this many lines on either side a change is shown whole, because the table of lines would be too large.
 const MAX_LINES: usize = 4000;
 
-/// The texts in `document` that must not be shown: strings under keys that sound like secrets.
-pub fn secrets(document: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    collect(document, false, &mut found);
-    // Longer ones first, so that one which holds another is masked whole.
-    found.sort_by_key(|text| std::cmp::Reverse(text.len()));
-    found.dedup();
-    found
-}
-
-fn collect(value: &Value, secret: bool, found: &mut Vec<String>) {
-    const WORDS: [&str; 7] = [
-        "password",
-        "passwd",
-        "secret",
-        "token",
-        "private",
-        "credential",
-        "key",
-    ];
-    match value {
-        Value::Map(map) => {
-            for (name, value) in map {
-                let name = name.to_lowercase();
-                collect(
-                    value,
-                    secret || WORDS.iter().any(|word| name.contains(word)),
-                    found,
-                );
-            }
-        }
-        Value::List(list) => list.iter().for_each(|value| collect(value, secret, found)),
-        // Shorter texts are in every file; masking them would hide the file, not the secret.
-        Value::Text(text) if secret && text.len() >= 4 => found.push(text.clone()),
-        _ => {}
-    }
-}
-
 /// The difference of two contents of the file `path`.
-pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &[String]) -> String {
+pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &Mask) -> String {
     let mut out = format!("--- {0}\n+++ {0}\n", path.display());
     let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else {
         let _ = writeln!(
@@ -59,7 +21,7 @@ pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &[String]) -> 
         );
         return out;
     };
-    let (before, after) = (masked(before, secrets), masked(after, secrets));
+    let (before, after) = (secrets.cover(before), secrets.cover(after));
     let before = hide_former(&before, &after);
     let lines = compare(&lines(&before), &lines(&after));
     for hunk in hunks(&lines) {
@@ -71,17 +33,11 @@ pub fn unified(path: &Path, before: &[u8], after: &[u8], secrets: &[String]) -> 
     out
 }
 
-fn masked(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret.as_str(), "***")
-    })
-}
-
 /// Hides what a former line has in the place of a masked text: the former secret is in no metadata any more.
 fn hide_former(before: &str, after: &str) -> String {
     let starts: Vec<&str> = after
         .lines()
-        .filter_map(|line| line.split_once("***"))
+        .filter_map(|line| line.split_once(COVER))
         .map(|(start, _)| start)
         .collect();
     let hidden = before.split_inclusive('\n').map(|line| {
@@ -89,7 +45,7 @@ fn hide_former(before: &str, after: &str) -> String {
             .iter()
             .find(|start| !start.trim().is_empty() && line.starts_with(**start));
         match start {
-            Some(start) if !line.contains("***") => {
+            Some(start) if !line.contains(COVER) => {
                 let end = if line.ends_with('\n') { "\n" } else { "" };
                 format!("{start}(hidden){end}")
             }
@@ -190,7 +146,12 @@ mod tests {
         let after = "1\n2\n3\n4\nfive\n6\n7\n8\n9\n10\n";
         let expect = "--- /f\n+++ /f\n@@ -2 +2 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n 9\n+10\n";
         assert_eq!(
-            unified(Path::new("/f"), before.as_bytes(), after.as_bytes(), &[]),
+            unified(
+                Path::new("/f"),
+                before.as_bytes(),
+                after.as_bytes(),
+                &Mask::default()
+            ),
             expect
         );
     }
@@ -205,7 +166,7 @@ mod tests {
             Path::new("/f"),
             b"p=old\nq=old\n",
             b"p=hunter22 h=db.example t=abcd-1\n",
-            &secrets(&document),
+            &document.secrets(),
         );
         assert!(
             out.ends_with("-p=(hidden)\n-q=old\n+p=*** h=db.example t=***\n"),

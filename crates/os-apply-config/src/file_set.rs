@@ -110,7 +110,7 @@ impl FileSet {
     }
 
     /// The changes of content as a unified diff. Every text in `secrets` is masked.
-    pub fn diff(&self, secrets: &[String]) -> String {
+    pub fn diff(&self, secrets: &secret::Mask) -> String {
         let mut out = String::new();
         for file in self.changed() {
             let (before, after): (&[u8], &[u8]) = match &file.action {

@@ -1,7 +1,9 @@
 //! One type for everything that must not be seen: passwords, tokens, keys.
 //!
 //! It is wiped when dropped, prints as `***`, and cannot be serialised: whoever writes it out says `expose()`,
-//! which is easy to search for. Knows nothing of what the secrets are for.
+//! which is easy to search for. Knows nothing of what the secrets are for. A [`Mask`] covers those that turn up in texts of others.
+
+mod mask;
 
 use std::fmt;
 
@@ -9,6 +11,8 @@ use rand::TryRngCore;
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+pub use mask::{COVER, Mask, sounds_secret};
 
 /// A text that is never printed.
 #[derive(Clone)]
