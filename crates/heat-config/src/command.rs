@@ -2,6 +2,7 @@
 
 use crate::deployment::{Deployment, Road};
 use crate::hook::{Hooks, failure};
+use crate::refreshed;
 use crate::signal::Signals;
 use crate::state::{Progress, State, StateError};
 use arguments::{Opt, Parser, Process, Takes, print};
@@ -92,7 +93,8 @@ pub fn signal_refreshed(process: Process<'_>) -> u8 {
                 environment, err, ..
             } = parts;
             let result = if matches.has("--failed") {
-                refresh_failure(environment)
+                let secrets = os_apply_config::metadata(environment)?.secrets();
+                failure(&refreshed::failed(environment, &secrets))
             } else {
                 well()
             };
@@ -114,48 +116,6 @@ fn well() -> Value {
         ("deploy_stderr", Value::from("")),
         ("deploy_status_code", Value::from(0)),
     ])
-}
-
-/// What os-refresh-config and os-collect-config tell the hooks for errors.
-fn refresh_failure(environment: Environment<'_>) -> Value {
-    let said = |name: &str| environment(name).map(|text| text.to_string_lossy().into_owned());
-    let phase = said("OS_REFRESH_CONFIG_FAILED_PHASE")
-        .map(|phase| format!(" in phase {phase}"))
-        .unwrap_or_default();
-    let how = said("OS_REFRESH_CONFIG_FAILED_HOW")
-        .map(|how| format!(": {how}"))
-        .unwrap_or_default();
-    let details =
-        environment("OS_COLLECT_CONFIG_FAILURE").and_then(|path| wait_for(&PathBuf::from(path)));
-    let details = details.map(|details| {
-        let text = |key: &str| {
-            details
-                .get(key)
-                .and_then(Value::as_text)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        format!("\n{}\n{}", text("script"), text("tail"))
-    });
-    failure(&format!(
-        "os-refresh-config failed{phase}{how}{}",
-        details.unwrap_or_default()
-    ))
-}
-
-/// Reads a document that another process is about to write: os-collect-config learns of a failure from the same output that
-/// came before this program was started, so it is a matter of moments.
-fn wait_for(path: &std::path::Path) -> Option<Value> {
-    const ATTEMPTS: u32 = 50;
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        if let Ok(text) = std::fs::read_to_string(path) {
-            return metadata::parse(&text).ok();
-        }
-    }
-    None
 }
 
 /// The parts of a process that commands use.

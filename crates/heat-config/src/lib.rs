@@ -7,6 +7,7 @@
 mod command;
 mod deployment;
 mod hook;
+mod refreshed;
 mod signal;
 mod state;
 

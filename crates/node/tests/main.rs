@@ -436,6 +436,12 @@ fn a_change_travels_from_the_drive_to_files_and_back_in_a_root_of_debian_13() {
         out.contains("FAILED  /usr/libexec/os-refresh-config/configure.d/20-os-apply-config\n"),
         "{out}"
     );
+    // The words of the script are there too, and the report tells all scripts.
+    assert!(out.contains("line 3: Section end tag mismatch"), "{out}");
+    let scripts = report.get("scripts").unwrap().as_list().unwrap();
+    let failed = scripts.last().unwrap();
+    assert_eq!(text(failed, "phase"), "configure");
+    assert_eq!(failed.get("seconds").unwrap().to_json(), "null");
     let last = server.signals().pop().unwrap();
     assert!(
         last.starts_with("config ")

@@ -1,6 +1,7 @@
 //! The cache: one file per document, its first and its last applied version, and the list of all.
 
 use metadata::Value;
+use secret::Mask;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{
@@ -52,6 +53,15 @@ impl Cache {
     /// Reads a stored document; anything unreadable is none.
     pub fn read(&self, key: &str) -> Option<Value> {
         read(&self.file(key, ""))
+    }
+
+    /// The texts in stored documents that nobody must see.
+    pub fn secrets(&self, paths: &[PathBuf]) -> Mask {
+        let mut mask = Mask::default();
+        for document in paths.iter().filter_map(|path| read(path)) {
+            document.teach(false, &mut mask);
+        }
+        mask
     }
 
     /// Makes the directory; its parent must be there, as for upstream.

@@ -7,7 +7,7 @@ use crate::config_drive::ConfigDrive;
 use crate::execute::{self, Ended};
 use crate::http::{Http, chain};
 use crate::log::Log;
-use crate::report::{Reports, compose};
+use crate::report::{self, Reports, compose};
 use crate::settings::{Settings, SettingsError};
 use metadata::{Map, Value};
 use std::cell::Cell;
@@ -300,8 +300,14 @@ impl<'p, 's> Agent<'p, 's> {
         }
         if let Some(watch) = watch {
             let generation = self.state.request.version().unwrap_or_default();
-            let code = i64::from(exit_code(status));
-            self.reports.put(compose(generation, code, &watch, started));
+            let report = compose(&report::Run {
+                generation,
+                exit_code: i64::from(exit_code(status)),
+                watch: &watch,
+                started,
+                secrets: &self.cache.secrets(&pass.paths),
+            });
+            self.reports.put(report);
         }
         Ok(Some(exit_code(status)))
     }
@@ -326,12 +332,11 @@ impl Agent<'_, '_> {
         } else {
             "are looked for by polling"
         };
-        if let Value::Map(mut report) = report {
-            let now = jiff::Timestamp::now();
-            let now = now.round(jiff::Unit::Second).unwrap_or(now);
-            report.insert("sent".to_owned(), Value::from(now.to_string()));
-            report.insert("changes".to_owned(), Value::from(changes));
-            if let Err(error) = self.cache.keep_report(&Value::Map(report)) {
+        if let Value::Map(mut kept) = report {
+            let now = report::time(SystemTime::now());
+            kept.insert("sent".to_owned(), Value::from(now));
+            kept.insert("changes".to_owned(), Value::from(changes));
+            if let Err(error) = self.cache.keep_report(&Value::Map(kept)) {
                 self.log.warn(&chain(&error));
             }
         }

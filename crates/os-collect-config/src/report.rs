@@ -5,6 +5,7 @@ use crate::http::{Ask, Http, HttpError};
 use crate::watch::Watch;
 use metadata::{Value, object};
 use reqwest::Method;
+use secret::Mask;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -74,17 +75,34 @@ fn report_url(url: &str) -> String {
     format!("{}/report{query}", path.trim_end_matches('/'))
 }
 
-/// Says how a run ended that began at `started`.
-pub(crate) fn compose(
-    generation: &str,
-    exit_code: i64,
-    watch: &Watch,
-    started: SystemTime,
-) -> Value {
+/// A run of the command that has ended.
+pub(crate) struct Run<'r> {
+    /// The version of the metadata that it was for.
+    pub generation: &'r str,
+    pub exit_code: i64,
+    pub watch: &'r Watch,
+    pub started: SystemTime,
+    /// What the documents of the run hold that nobody must see.
+    pub secrets: &'r Mask,
+}
+
+/// Says how a run ended. Paths and words of scripts are theirs; secrets in them are covered.
+pub(crate) fn compose(run: &Run<'_>) -> Value {
+    let Run {
+        watch, exit_code, ..
+    } = *run;
     let failed = exit_code != 0;
     let only_failed = |text: &Option<String>| text.clone().filter(|_| failed);
+    let tail = if failed {
+        run.secrets.cover_tail(&watch.tail())
+    } else {
+        String::new()
+    };
+    let took = run.started.elapsed().unwrap_or_default();
     object([
-        ("generation", Value::from(generation)),
+        ("generation", Value::from(run.generation)),
+        ("started", Value::from(time(run.started))),
+        ("seconds", Value::from(took.as_millis() as f64 / 1000.0)),
         (
             "phase",
             Value::from(only_failed(&watch.phase).unwrap_or_default()),
@@ -94,12 +112,16 @@ pub(crate) fn compose(
             "exit_code",
             Value::from(watch.exit_code.filter(|_| failed).unwrap_or(exit_code)),
         ),
-        (
-            "tail",
-            Value::from(if failed { watch.tail() } else { String::new() }),
-        ),
-        ("drift", drift(Path::new(DRIFT), started)),
+        ("tail", Value::from(tail)),
+        ("scripts", watch.scripts()),
+        ("drift", drift(Path::new(DRIFT), run.started)),
     ])
+}
+
+/// In whole seconds, UTC.
+pub(crate) fn time(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
 
 /// The kernel stamps files with a clock that moves once a tick (10 ms at 100 Hz), so that what a quick run wrote may
@@ -161,12 +183,37 @@ mod tests {
         assert_eq!(drift(&path, later).to_json(), "[]");
     }
 
+    fn report(exit_code: i64, output: &str) -> Value {
+        let mut watch = Watch::default();
+        watch.read(output.as_bytes());
+        let mut secrets = Mask::default();
+        secrets.learn("hunter2");
+        compose(&Run {
+            generation: "7",
+            exit_code,
+            watch: &watch,
+            started: SystemTime::now(),
+            secrets: &secrets,
+        })
+    }
+
     #[test]
     fn a_good_run_names_no_hook() {
-        let mut watch = Watch::default();
-        watch.read(b"password is x\n");
-        let report = compose("7", 0, &watch, SystemTime::now());
-        let expect = r#"{"generation": "7", "phase": "", "script": null, "exit_code": 0, "tail": "", "drift": []}"#;
-        assert_eq!(report.to_json(), expect);
+        let report = report(0, "password is x\n");
+        let shown = |key: &str| report.get(key).unwrap().to_json();
+        assert_eq!(shown("generation"), r#""7""#);
+        assert_eq!(shown("phase"), r#""""#);
+        assert_eq!(shown("script"), "null");
+        assert_eq!(shown("exit_code"), "0");
+        assert_eq!(shown("tail"), r#""""#);
+        assert_eq!(shown("scripts"), "[]");
+        assert_eq!(shown("drift"), "[]");
+    }
+
+    #[test]
+    fn the_words_of_a_failed_run_hold_no_secret() {
+        let report = report(3, "cannot log in with hunter2\n");
+        let tail = report.get("tail").unwrap().as_text();
+        assert_eq!(tail, Some("cannot log in with ***\n"));
     }
 }

@@ -1,13 +1,26 @@
-//! Reads along what a refresh prints, to say afterwards which hook of which phase failed, and with what words.
+//! Reads along what a refresh prints, to say afterwards which scripts ran, how long each took, which one failed, and with what words.
 //!
 //! Knows the lines of os-refresh-config and dib-run-parts, upstream's as well as ours. Of any other command it keeps
 //! the last words.
 
 use metadata::{Value, object};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// So many of the last bytes are kept.
 const TAIL: usize = 4096;
+/// So many scripts are kept; no element set comes near it.
+const MOST_SCRIPTS: usize = 512;
+
+/// A script that was seen to run.
+#[derive(Debug)]
+struct Script {
+    phase: String,
+    path: String,
+    began: Instant,
+    /// None: it has not ended, or it failed.
+    took: Option<Duration>,
+}
 
 /// What was read so far.
 #[derive(Debug, Default)]
@@ -15,6 +28,7 @@ pub(crate) struct Watch {
     pub phase: Option<String>,
     pub script: Option<String>,
     pub exit_code: Option<i64>,
+    scripts: Vec<Script>,
     tail: VecDeque<u8>,
     line: Vec<u8>,
 }
@@ -56,12 +70,48 @@ impl Watch {
         } else if line.starts_with("dib-run-parts ") && self.exit_code.is_none() {
             if let Some((_, path)) = line.split_once(" Running ") {
                 self.script = Some(path.to_owned());
+                self.begin(path);
                 // What earlier hooks said is of no use to whoever reads about this one.
                 self.tail.clear();
-            } else if line.ends_with(" completed") {
+            } else if let Some(line) = line.strip_suffix(" completed") {
                 self.script = None;
+                self.complete(line.rsplit(' ').next().unwrap_or_default());
             }
         }
+    }
+
+    fn begin(&mut self, path: &str) {
+        if self.scripts.len() < MOST_SCRIPTS {
+            self.scripts.push(Script {
+                phase: self.phase.clone().unwrap_or_default(),
+                path: path.to_owned(),
+                began: Instant::now(),
+                took: None,
+            });
+        }
+    }
+
+    /// A script may itself run a directory of scripts, so the latest one of that name is meant.
+    fn complete(&mut self, name: &str) {
+        let is_it = |script: &&mut Script| {
+            script.took.is_none() && script.path.rsplit('/').next() == Some(name)
+        };
+        if let Some(script) = self.scripts.iter_mut().rev().find(is_it) {
+            script.took = Some(script.began.elapsed());
+        }
+    }
+
+    /// The scripts in the order in which they began; one without a time did not end well.
+    pub(crate) fn scripts(&self) -> Value {
+        let scripts = self.scripts.iter().map(|script| {
+            let seconds = script.took.map(|took| took.as_millis() as f64 / 1000.0);
+            object([
+                ("phase", Value::from(script.phase.as_str())),
+                ("script", Value::from(script.path.as_str())),
+                ("seconds", Value::from(seconds)),
+            ])
+        });
+        Value::List(scripts.collect())
     }
 
     /// What is known of the failure, for whoever cleans up after it.
@@ -113,6 +163,23 @@ mod tests {
         assert_eq!(watch.script.as_deref(), Some("/b/configure.d/20-f"));
         assert_eq!(watch.exit_code, Some(9));
         assert!(watch.tail().starts_with("boom\n"), "{}", watch.tail());
+        // Hooks for errors are no part of the run.
+        let scripts = watch.scripts();
+        let seen: Vec<(&str, &str, bool)> = scripts
+            .as_list()
+            .unwrap()
+            .iter()
+            .map(|script| {
+                let text = |key: &str| script.get(key).unwrap().as_text().unwrap();
+                let ended = matches!(script.get("seconds"), Some(Value::Float(_)));
+                (text("phase"), text("script"), ended)
+            })
+            .collect();
+        let expect = [
+            ("pre-configure", "/b/pre-configure.d/1-a", true),
+            ("configure", "/b/configure.d/20-f", false),
+        ];
+        assert_eq!(seen, expect);
     }
 
     #[test]

@@ -113,14 +113,43 @@ impl Status {
             .last
             .as_ref()
             .and_then(|last| last.get("scripts")?.as_list());
+        let mut phase = "";
         for script in scripts.unwrap_or_default() {
             let name = text(script, "script").unwrap_or("?");
+            let this = phase_of(name);
+            if this != phase {
+                let _ = writeln!(out, "phase {this}:");
+                phase = this;
+            }
             let _ = match number(script, "seconds") {
                 Some(seconds) => writeln!(out, "  {seconds:>9.3} s  {name}"),
                 None => writeln!(out, "     FAILED  {name}"),
             };
         }
+        let failed = scripts
+            .unwrap_or_default()
+            .iter()
+            .find(|script| number(script, "seconds").is_none());
+        if let Some(tail) = failed.and_then(|failed| self.words_of(failed)) {
+            out.push_str("output:\n");
+            for line in tail.trim_end().lines() {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
     }
+
+    /// What the script printed, if the last report is about the same failure.
+    fn words_of(&self, failed: &Value) -> Option<&str> {
+        let report = self.report.as_ref()?;
+        let same = text(report, "script")? == text(failed, "script")?;
+        text(report, "tail").filter(|tail| same && !tail.trim().is_empty())
+    }
+}
+
+/// The phase of a script: its directory's name without `.d`.
+fn phase_of(script: &str) -> &str {
+    let directory = Path::new(script).parent().and_then(Path::file_stem);
+    directory.and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 fn read(path: &Path) -> Option<Value> {
@@ -159,7 +188,8 @@ mod tests {
                 r#"[{"path": "/etc/a", "sha256": "00", "expected": "11"}, {"path": "/etc/b", "sha256": null}]"#,
             ),
             report: value(
-                r#"{"generation": "7", "sent": "2026-11-25T08:00:02Z", "changes": "arrive at once, by a held request"}"#,
+                r#"{"generation": "7", "sent": "2026-11-25T08:00:02Z", "changes": "arrive at once, by a held request",
+                    "script": "/b/configure.d/2", "tail": "no such key\n"}"#,
             ),
         };
         let expect = "last refresh:  2026-11-25T08:00:00Z, 1.500 s, failed in phase configure: dib-run-parts returned non-zero exit status 4.\n\
@@ -167,8 +197,11 @@ mod tests {
                       changes:       arrive at once, by a held request\n\
                       drift:         /etc/a was changed by hand (sha256:00), and put right\n\
                       drift:         /etc/b was changed by hand (missing), and put right\n\
+                      phase configure:\n\
                       \x20     0.250 s  /b/configure.d/1\n\
-                      \x20    FAILED  /b/configure.d/2\n";
+                      \x20    FAILED  /b/configure.d/2\n\
+                      output:\n\
+                      \x20 no such key\n";
         assert_eq!(status.lines(), expect);
         assert_eq!(status.exit_code(), 1);
     }
