@@ -488,25 +488,38 @@ pub struct ServerMetadata {
 
 /// What a node says after it applied its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// The generation (the metadata's etag) that it speaks of.
-    #[serde(default)]
     pub generation: String,
-    /// The phase.
-    #[serde(default)]
+    /// When the run began, as the node's clock has it.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// The phase in which it failed.
     pub phase: String,
-    /// The script.
-    #[serde(default)]
+    /// The script that failed.
     pub script: Option<String>,
     /// Its exit code; 0: all went well.
-    #[serde(default)]
     pub exit_code: i64,
     /// The end of its output.
-    #[serde(default)]
     pub tail: String,
-    /// Files that are not as they were written.
-    #[serde(default)]
+    /// All scripts that ran, in order.
+    pub scripts: Vec<ScriptRun>,
+    /// Files that were not as they had been written.
     pub drift: Vec<String>,
+}
+
+/// A script of a refresh.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScriptRun {
+    /// The phase that it belongs to.
+    pub phase: String,
+    /// Its path on the node.
+    pub script: String,
+    /// How long it took; none: it failed.
+    pub seconds: Option<f64>,
 }
 
 /// The last report of a node.
@@ -514,7 +527,17 @@ pub struct Report {
 pub struct NodeReport {
     /// The server.
     pub server_id: String,
-    /// When it came.
+    /// Its name.
+    pub server_name: String,
+    /// The project of its stack.
+    pub project: String,
+    /// The stack that it is in.
+    pub stack: StackId,
+    /// The name of that stack.
+    pub stack_name: String,
+    /// Its resource there.
+    pub resource: String,
+    /// When the report came.
     pub time: Timestamp,
     /// What it says.
     pub report: Report,

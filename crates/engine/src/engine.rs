@@ -458,9 +458,12 @@ impl Engine {
         self.core().keep_report(server_id, report).await
     }
 
-    /// What a node said last.
-    pub async fn node_report(&self, server_id: &str) -> Result<Option<NodeReport>, EngineError> {
-        self.core().last_report(server_id).await
+    /// What the nodes of a project, or of all, said last. Who never reported is missing.
+    pub async fn node_reports(
+        &self,
+        project: Option<&str>,
+    ) -> Result<Vec<NodeReport>, EngineError> {
+        self.core().node_reports(project).await
     }
 
     /// Records a stack as it is. Returns when that is begun.

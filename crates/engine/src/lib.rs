@@ -21,6 +21,7 @@ mod ops;
 mod plugins;
 mod preview;
 mod record;
+mod report;
 mod show;
 mod signal;
 mod snapshots;
@@ -32,8 +33,8 @@ mod wanted;
 pub use api::{
     Action, Caller, Config, CreateStack, Deployment, DeploymentChange, Event, EventQuery, Field,
     NewConfig, NewDeployment, NodeReport, Page, PreviewedResource, Report, Resource, ResourceQuery,
-    ServerMetadata, Snapshot, Stack, StackId, StackOutput, StackPreview, StackQuery, Status,
-    UpdateStack, UserScope,
+    ScriptRun, ServerMetadata, Snapshot, Stack, StackId, StackOutput, StackPreview, StackQuery,
+    Status, UpdateStack, UserScope,
 };
 pub use clock::{Clock, SystemClock};
 pub use engine::{Endpoints, Engine, Setup};

@@ -56,6 +56,7 @@ pub(crate) struct Found {
     pub live: Arc<Live>,
     pub row: Uuid,
     pub server_id: String,
+    pub name: String,
     pub secret: Option<String>,
     metadata: Json,
 }
@@ -81,6 +82,7 @@ impl Core {
                     live,
                     row: row.id,
                     server_id: row.physical_id.clone().unwrap_or_default(),
+                    name: plugins::server_name(&row).to_owned(),
                     secret: row.note("metadata_secret").map(str::to_owned),
                     metadata: own_metadata(&row),
                 });

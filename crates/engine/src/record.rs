@@ -393,6 +393,10 @@ fn put_one(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreE
         Put::Row(row) => put_row(tx, root, row)?,
         Put::DropRow(row) => {
             tx.execute(
+                "DELETE FROM engine_report WHERE server = (SELECT physical_id FROM engine_resource WHERE id = ?1)",
+                params![id(*row)],
+            )?;
+            tx.execute(
                 "DELETE FROM engine_resource WHERE id = ?1",
                 params![id(*row)],
             )?;

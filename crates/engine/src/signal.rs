@@ -1,4 +1,4 @@
-//! Signals, reports and the accounts behind them.
+//! Signals and the accounts behind them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use store::params;
 use uuid::Uuid;
 
 use crate::advance;
-use crate::api::{Action, DeploymentChange, NodeReport, Report, StackId, Status, UserScope};
+use crate::api::{Action, DeploymentChange, StackId, Status, UserScope};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::load;
@@ -29,6 +29,15 @@ impl Core {
             Some(Json::Object(body)) => body,
             _ => Notes::new(),
         };
+        let server = {
+            let root = live.lock();
+            let row = root
+                .node
+                .node(stack)
+                .and_then(|node| node.rows.get(resource));
+            row.and_then(plugins::deployed_to).map(str::to_owned)
+        };
+        let failed = self.failed_words(server, &body).await;
         let (odd, pending) = {
             let mut root = live.lock();
             let node = root
@@ -44,6 +53,7 @@ impl Core {
                 stack_name: node.name.clone(),
                 piece: node.piece(&row.name),
                 now: self.now(),
+                failed,
             };
             let odd = signal.take(&mut root, &body)?;
             (odd, self.commit(&mut root, None))
@@ -65,6 +75,12 @@ impl Core {
         if !failed && changed.status != "COMPLETE" {
             return Ok(changed);
         }
+        let mut body = changed.output_values.clone();
+        if failed {
+            body.insert("deploy_status_code".to_owned(), 1.into());
+        }
+        let server = Some(changed.server_id.clone());
+        let mut words = self.failed_words(server, &body).await;
         for live in self.all() {
             let pending = {
                 let mut root = live.lock();
@@ -77,16 +93,14 @@ impl Core {
                             stack_name: node.name.clone(),
                             piece: node.piece(&row.name),
                             now: self.now(),
+                            failed: None,
                         });
                     }
                 });
-                let Some(signal) = found else {
+                let Some(mut signal) = found else {
                     continue;
                 };
-                let mut body = changed.output_values.clone();
-                if failed {
-                    body.insert("deploy_status_code".to_owned(), 1.into());
-                }
+                signal.failed = words.take();
                 signal.take(&mut root, &body)?;
                 self.commit(&mut root, None)
             };
@@ -131,72 +145,6 @@ impl Core {
             (scope, row.note("secret_key").map(Secret::new))
         }))
     }
-
-    /// Keeps what a node says: the latest report, and each one in the event log.
-    pub async fn keep_report(
-        self: &Arc<Core>,
-        key: &str,
-        report: Report,
-    ) -> Result<(), EngineError> {
-        let found = self.server(key).ok_or_else(|| EngineError::NotFound {
-            what: "The Server",
-            name: key.to_owned(),
-        })?;
-        let now = self.now();
-        let pending = {
-            let mut root = found.live.lock();
-            let Root { node, ledger, .. } = &mut *root;
-            if let Some((node, row)) = node.row(found.row) {
-                ledger.event_of(node.id, &node.name, &event_of(row, sentence(&report)), now);
-            }
-            self.commit(&mut root, None)
-        };
-        self.kept(&found.live, pending).await?;
-        let body = serde_json::to_string(&report).unwrap_or_default();
-        let server = found.server_id;
-        let write = self
-            .setup
-            .store
-            .write(move |tx| -> Result<(), EngineError> {
-                tx.execute(
-                    "INSERT INTO engine_report VALUES (?1, ?2, ?3)
-                 ON CONFLICT (server) DO UPDATE SET time = ?2, body = ?3",
-                    params![server, now.as_millisecond(), body],
-                )?;
-                Ok(())
-            });
-        write.await
-    }
-
-    pub async fn last_report(&self, key: &str) -> Result<Option<NodeReport>, EngineError> {
-        let server = self
-            .server(key)
-            .map_or_else(|| key.to_owned(), |found| found.server_id);
-        let read = self
-            .setup
-            .store
-            .read(move |tx| -> Result<Option<NodeReport>, EngineError> {
-                let found = tx.query_one(
-                    "SELECT server, time, body FROM engine_report WHERE server = ?1",
-                    params![server],
-                )?;
-                let report = |mut row: store::Row| -> Result<NodeReport, EngineError> {
-                    let body: String = row.take(2)?;
-                    Ok(NodeReport {
-                        server_id: row.take(0)?,
-                        time: load::time(row.take(1)?),
-                        report: serde_json::from_str(&body).map_err(|source| {
-                            EngineError::Record {
-                                what: "a report".to_owned(),
-                                source,
-                            }
-                        })?,
-                    })
-                };
-                found.map(report).transpose()
-            });
-        read.await
-    }
 }
 
 /// A signal on its way to a resource.
@@ -206,6 +154,8 @@ struct Signal {
     stack_name: String,
     piece: String,
     now: Timestamp,
+    /// Where a deployment failed, and with what words.
+    failed: Option<String>,
 }
 
 impl Signal {
@@ -273,7 +223,12 @@ impl Signal {
             row.dirty = true;
             return Some(());
         }
-        let ended = ended.map_err(|failure| failure.within(self.piece.clone()));
+        let ended = ended.map_err(|mut failure| {
+            if let Some(words) = &self.failed {
+                failure.message = format!("{}; {words}", failure.message);
+            }
+            failure.within(self.piece.clone())
+        });
         let stack = (self.stack, self.stack_name.as_str());
         advance::note_end(row, ended, stack, self.now, ledger);
         Some(())
@@ -281,29 +236,11 @@ impl Signal {
 }
 
 /// An event that leaves the state of the resource alone.
-fn event_of(row: &Row, reason: String) -> Row {
+pub(crate) fn event_of(row: &Row, reason: String) -> Row {
     Row {
         action: Action::Signal,
         reason,
         child: None,
         ..row.clone()
     }
-}
-
-fn sentence(report: &Report) -> String {
-    let script = report.script.as_deref().unwrap_or("all scripts");
-    if report.exit_code == 0 {
-        return format!("Report: {} went well", report.phase);
-    }
-    let tail: String = report
-        .tail
-        .lines()
-        .rev()
-        .take(3)
-        .collect::<Vec<_>>()
-        .join(" | ");
-    format!(
-        "Report: {} of {script} ended with {}: {tail}",
-        report.phase, report.exit_code
-    )
 }

@@ -417,11 +417,7 @@ fn take_outputs(declared: &Json, body: &Notes) -> (Notes, Option<String>) {
         outputs.insert(name.to_owned(), body.get(name).cloned().unwrap_or_default());
     }
     let code = &outputs["deploy_status_code"];
-    let fine = matches!(code, Json::Null)
-        || code == &json!(0)
-        || code == &json!("0")
-        || code == &json!("");
-    if !fine {
+    if !is_fine(code) {
         let code = Value::from_json(code).python_str();
         failed.push(format!(
             "deploy_status_code : Deployment exited with non-zero status code: {code}"
@@ -429,6 +425,18 @@ fn take_outputs(declared: &Json, body: &Notes) -> (Notes, Option<String>) {
     }
     let failed = (!failed.is_empty()).then(|| failed.join(", "));
     (outputs, failed)
+}
+
+/// Whether a deployment with this status code went well.
+pub(crate) fn is_fine(code: &Json) -> bool {
+    matches!(code, Json::Null) || code == &json!(0) || code == &json!("0") || code == &json!("")
+}
+
+/// The id of the server that a deployment is for.
+pub(crate) fn deployed_to(row: &Row) -> Option<&str> {
+    super::is_deployment(row)
+        .then(|| super::text(&row.properties, "server"))
+        .flatten()
 }
 
 /// Takes the signal of a deployment that waits for it; how its action ended. None: it does not wait,

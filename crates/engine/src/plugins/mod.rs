@@ -29,7 +29,8 @@ use crate::model::{Notes, Row, Wait};
 use crate::record::{Ledger, Put};
 
 pub(crate) use adopt::{Seed, data as resource_data};
-pub(crate) use deployment::signal as signal_deployment;
+pub(crate) use deployment::{deployed_to, is_fine, signal as signal_deployment};
+pub(crate) use server::server_name;
 pub(crate) use wait::{
     handle_of, is_condition, is_handle, note_data, signal as signal_handle,
     signals as handle_signals,

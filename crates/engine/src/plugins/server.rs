@@ -185,14 +185,17 @@ fn metadata_url(work: &Work, secret: &str) -> String {
     )
 }
 
+/// The name of a server.
+pub(crate) fn server_name(row: &Row) -> &str {
+    text(&row.properties, "name").unwrap_or(&row.physical_name)
+}
+
 /// The server that the properties describe.
 async fn spec(work: &Work) -> Result<ServerSpec, Failure> {
     let row = &work.row;
     let properties = &row.properties;
     let flavor = text(properties, "flavor").unwrap_or_default().to_owned();
-    let name = text(properties, "name")
-        .unwrap_or(&row.physical_name)
-        .to_owned();
+    let name = server_name(row).to_owned();
     let secret = row.note("metadata_secret");
     Ok(ServerSpec {
         name,
@@ -269,9 +272,7 @@ pub(super) fn attribute(row: &Row, name: &str) -> Option<Value> {
     }
     if row.plugin == "OS::Heat::DeployedServer" {
         return match name {
-            "name" => Some(Value::text(
-                text(&row.properties, "name").unwrap_or(&row.physical_name),
-            )),
+            "name" => Some(Value::text(server_name(row))),
             _ => None,
         };
     }

@@ -2,6 +2,7 @@
 
 use cloud::{CloudError, Kind};
 use cloud_sim::Fault;
+use engine::Report;
 use serde_json::json;
 
 use crate::lab::{
@@ -169,7 +170,7 @@ async fn a_failing_script_fails_the_stack_with_its_words() {
             .then_some(())
     })
     .await;
-    let body = json!({"deploy_status_code": 1, "deploy_stderr": "no disk"});
+    let body = json!({"deploy_status_code": 1, "deploy_stderr": "mounting\nno disk\n"});
     engine
         .signal(stack.id, "deployment", Some(body))
         .await
@@ -179,8 +180,54 @@ async fn a_failing_script_fails_the_stack_with_its_words() {
     assert_eq!(
         stack.reason,
         "Resource CREATE failed: Error: resources.deployment: Deployment to server failed: \
-         deploy_status_code : Deployment exited with non-zero status code: 1"
+         deploy_status_code : Deployment exited with non-zero status code: 1; node server: mounting | no disk"
     );
+}
+
+#[tokio::test]
+async fn the_newest_report_of_a_node_is_kept_as_long_as_the_node() {
+    let lab = Lab::new(1);
+    let engine = lab.engine().await;
+    let stack = engine
+        .create(
+            &caller(),
+            want(
+                "s",
+                &CLOUD.replace("greeting: {get_input", "password: {get_input"),
+            ),
+        )
+        .await
+        .unwrap();
+    node(&engine, stack.id).await;
+    let all = resources(&engine, stack.id).await;
+    let server = all.into_iter().find(|one| one.name == "server").unwrap();
+    for exit_code in [0, 3] {
+        let report = Report {
+            generation: "7f".to_owned(),
+            exit_code,
+            script: Some("/b/50-x".to_owned()),
+            tail: "hello is no password\n".to_owned(),
+            ..Report::default()
+        };
+        engine.report(&server.physical_id, report).await.unwrap();
+    }
+    let reports = engine.node_reports(None).await.unwrap();
+    assert_eq!(reports.len(), 1);
+    let kept = &reports[0];
+    assert_eq!(
+        (kept.server_name.as_str(), kept.stack_name.as_str()),
+        ("server", "s")
+    );
+    assert_eq!(kept.report.exit_code, 3);
+    // It is under that name in the document of the node.
+    assert_eq!(kept.report.tail, "*** is no password\n");
+    assert!(engine.node_reports(Some("other")).await.unwrap().is_empty());
+    engine.delete(stack.id).await.unwrap();
+    settled(&engine, stack.id).await;
+    let left = lab
+        .store
+        .read(|tx| tx.query("SELECT server FROM engine_report", &[]));
+    assert!(left.await.unwrap().is_empty());
 }
 
 #[tokio::test]

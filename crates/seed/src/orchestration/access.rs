@@ -234,6 +234,8 @@ impl Call {
                 | Call::Deployments
                 | Call::Deployment(_)
                 | Call::ServerDeployments(_)
+                | Call::NodeReports
+                | Call::NodeReport(_)
                 | Call::BuildInfo
                 | Call::Services
         )

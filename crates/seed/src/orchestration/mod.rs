@@ -10,6 +10,7 @@ mod configs;
 mod events;
 pub mod fault;
 mod listing;
+mod node_reports;
 mod preview;
 pub mod query;
 pub mod reply;
@@ -256,6 +257,8 @@ impl Orchestration {
             Call::UpdateDeployment(id) => self.update_deployment(ask, &id).await,
             Call::DeleteDeployment(id) => self.delete_deployment(&ask, &id).await,
             Call::ServerDeployments(server) => self.server_deployments(&ask, &server).await,
+            Call::NodeReports => self.list_node_reports(&ask).await,
+            Call::NodeReport(server) => self.show_node_report(&ask, &server).await,
             Call::BuildInfo => Ok(build()),
             Call::Services => Ok(services()),
             // All others are answered by `dispatch`.

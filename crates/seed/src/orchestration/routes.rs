@@ -73,6 +73,8 @@ pub enum Call {
     UpdateDeployment(String),
     DeleteDeployment(String),
     ServerDeployments(String),
+    NodeReports,
+    NodeReport(String),
     BuildInfo,
     Services,
 }
@@ -113,6 +115,7 @@ pub fn call(method: &str, segments: &[String]) -> Option<Call> {
         "template_versions" if method == "GET" => versions(rest),
         "software_configs" => configs(method, rest),
         "software_deployments" => deployments(method, rest),
+        "node_reports" if method == "GET" => node_reports(rest),
         _ => None,
     }
 }
@@ -251,6 +254,14 @@ fn deployments(method: &str, rest: &[&str]) -> Option<Call> {
     }
 }
 
+fn node_reports(rest: &[&str]) -> Option<Call> {
+    match rest {
+        [] => Some(Call::NodeReports),
+        [server] => Some(Call::NodeReport((*server).to_owned())),
+        _ => None,
+    }
+}
+
 impl Call {
     /// Upstream's name of the policy rule, which its refusals name.
     pub fn rule(&self) -> &'static str {
@@ -302,6 +313,8 @@ impl Call {
             Call::UpdateDeployment(_) => "software_deployments:update",
             Call::DeleteDeployment(_) => "software_deployments:delete",
             Call::ServerDeployments(_) => "software_deployments:metadata",
+            Call::NodeReports => "node_reports:index",
+            Call::NodeReport(_) => "node_reports:show",
             Call::BuildInfo => "build_info:build_info",
             Call::Services => "service:index",
         }
@@ -355,6 +368,8 @@ mod tests {
             "/software_deployments/metadata/s",
             Some("software_deployments:metadata"),
         );
+        check("GET", "/node_reports/s", Some("node_reports:show"));
+        check("POST", "/node_reports", None);
         check("GET", "/", None);
     }
 

@@ -9,7 +9,7 @@ use crate::{Lab, PROJECT, hot, send, value};
 
 impl Lab {
     /// Asks until the answer is right.
-    async fn until(&self, path: &str, right: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until(&self, path: &str, right: impl Fn(&Value) -> bool) -> Value {
         // Nothing here takes long; what does not come is a defect, not slowness.
         let found = tokio::time::timeout(Duration::from_secs(30), async {
             loop {

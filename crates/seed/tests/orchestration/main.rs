@@ -5,6 +5,7 @@
 mod knowledge;
 mod life;
 mod refusals;
+mod reports;
 
 use std::sync::Arc;
 
