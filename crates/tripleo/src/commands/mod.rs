@@ -1,7 +1,10 @@
 //! One file per command: parse, call, print.
 
+pub mod failures;
 pub mod image;
+pub mod machines;
 pub mod node;
+pub mod node_config;
 pub mod seed;
 pub mod stack;
 pub mod testenv;

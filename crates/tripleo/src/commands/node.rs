@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use super::machines::Machines;
+use super::node_config;
 use super::stack::text;
 use crate::context::Context;
 use crate::devtest::testenv_json::{Machine, Testenv};
@@ -19,12 +21,24 @@ pub enum NodeCommand {
         /// A testenv JSON file, or the list `nodes` of one
         file: PathBuf,
     },
-    /// List machines
-    List,
+    /// List machines: their state, and how the last run of their agents went
+    List {
+        /// Print it for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a machine: its state, what went wrong last, what it holds
     Show {
         /// Name or id
         node: String,
+    },
+    /// Show the configuration of a node: what it holds, what its last run did, what was changed by hand
+    Config {
+        /// Name or id, of the node or of the server on it
+        node: String,
+        /// Print it for programs
+        #[arg(long)]
+        json: bool,
     },
     /// Print what a virtual machine printed
     Console {
@@ -43,8 +57,9 @@ pub async fn run(context: &Context, command: NodeCommand) -> anyhow::Result<()> 
             let machines = read_machines(&file)?;
             import(context, &machines).await
         }
-        NodeCommand::List => list(context).await,
+        NodeCommand::List { json } => list(context, json).await,
         NodeCommand::Show { node } => show(context, &node).await,
+        NodeCommand::Config { node, json } => node_config::config(context, &node, json).await,
         NodeCommand::Console { node, lines } => console(context, &node, lines),
     }
 }
@@ -257,35 +272,35 @@ async fn keep_on(
     Ok(None)
 }
 
-async fn list(context: &Context) -> anyhow::Result<()> {
-    let cloud = context.cloud().await?;
-    let reply = cloud.get("baremetal", "v1/nodes/detail").await?;
-    let servers = cloud.get("compute", "servers").await?;
-    let name_of = |id: &str| {
-        servers["servers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|server| server["id"] == id)
-            .map_or_else(|| id.to_owned(), |server| text(&server["name"]))
-    };
-    let rows: Vec<Vec<String>> = reply["nodes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|node| {
+async fn list(context: &Context, json: bool) -> anyhow::Result<()> {
+    let all = Machines::read(context).await?;
+    if json {
+        let shown: Value = all.all().map(|machine| machine.json()).collect();
+        context.output.data(&format!("{shown:#}"));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = all
+        .all()
+        .map(|machine| {
             vec![
-                text(&node["name"]),
-                text(&node["provision_state"]),
-                text(&node["power_state"]),
-                name_of(&text(&node["instance_uuid"])),
-                text(&node["last_error"]),
+                machine.name(),
+                text(&machine.node["provision_state"]),
+                text(&machine.node["power_state"]),
+                machine.server_name.clone(),
+                machine.report_in_short(),
+                text(&machine.node["last_error"]),
             ]
         })
         .collect();
-    context
-        .output
-        .table(&["node", "state", "power", "server", "last error"], &rows);
+    let heading = [
+        "node",
+        "state",
+        "power",
+        "server",
+        "last report",
+        "last error",
+    ];
+    context.output.table(&heading, &rows);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
+use super::failures;
 use crate::context::Context;
 use crate::template_files;
 
@@ -36,7 +37,7 @@ pub enum StackCommand {
         /// Name or id
         stack: String,
     },
-    /// List the resources that failed, and why
+    /// List the resources that failed: where, with what words, and what to do next
     Failures {
         /// Name or id
         stack: String,
@@ -126,7 +127,7 @@ pub async fn run(context: &Context, command: StackCommand) -> anyhow::Result<()>
         StackCommand::Show { stack } => show(context, &stack).await,
         StackCommand::Delete { stack } => delete(context, &stack).await,
         StackCommand::Events { stack } => events(context, &stack).await,
-        StackCommand::Failures { stack } => failures(context, &stack).await,
+        StackCommand::Failures { stack } => failures::failures(context, &stack).await,
     }
 }
 
@@ -313,49 +314,6 @@ async fn events(context: &Context, stack: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn failures(context: &Context, stack: &str) -> anyhow::Result<()> {
-    let rows = failed_resources(context, stack).await?;
-    if rows.is_empty() {
-        context
-            .output
-            .say(&format!("no resource of {stack} failed"));
-        return Ok(());
-    }
-    for (name, kind, reason) in rows {
-        context.output.data(&format!("{name} ({kind}): {reason}"));
-    }
-    Ok(())
-}
-
-/// Name, type and reason of every resource that failed, nested ones included.
-pub async fn failed_resources(
-    context: &Context,
-    stack: &str,
-) -> anyhow::Result<Vec<(String, String, String)>> {
-    let path = format!(
-        "{}/resources?nested_depth=5",
-        identity(context, stack).await?
-    );
-    let reply = context.cloud().await?.get("orchestration", &path).await?;
-    Ok(reply["resources"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|resource| text(&resource["resource_status"]).ends_with("FAILED"))
-        .map(|resource| {
-            let name = match resource["parent_resource"].as_str() {
-                Some(parent) => format!("{parent}/{}", text(&resource["resource_name"])),
-                None => text(&resource["resource_name"]),
-            };
-            (
-                name,
-                text(&resource["resource_type"]),
-                text(&resource["resource_status_reason"]),
-            )
-        })
-        .collect())
-}
-
 /// The stack as the API shows it.
 pub async fn read(context: &Context, stack: &str) -> anyhow::Result<Value> {
     let reply = context
@@ -367,7 +325,7 @@ pub async fn read(context: &Context, stack: &str) -> anyhow::Result<Value> {
 }
 
 /// `stacks/<name>/<id>`, the path below which everything of a stack lies.
-async fn identity(context: &Context, stack: &str) -> anyhow::Result<String> {
+pub async fn identity(context: &Context, stack: &str) -> anyhow::Result<String> {
     let stack = read(context, stack).await?;
     Ok(format!(
         "stacks/{}/{}",
@@ -435,8 +393,8 @@ async fn detail(context: &Context, stack: &str, status: &str) -> String {
 
 async fn failure(context: &Context, stack: &str, reason: &str) -> anyhow::Error {
     let mut message = format!("stack {stack} failed: {reason}");
-    for (name, kind, reason) in failed_resources(context, stack).await.unwrap_or_default() {
-        message.push_str(&format!("\n  {name} ({kind}): {reason}"));
+    for failure in failures::failed(context, stack).await.unwrap_or_default() {
+        message.push_str(&format!("\n{failure}"));
     }
     message.push_str(&format!(
         "\nit can be updated again as it is; look closer: tripleo stack events {stack}"
