@@ -1,6 +1,7 @@
 //! Just enough of DHCP to get an address once: discover, offer, request, acknowledge.
 //!
-//! The lease is not renewed: servers give hours, and the agent needs minutes.
+//! Each message is sent again until it is answered: the first ones of a machine are lost while its switch or the server
+//! is still busy with the new link. The lease is not renewed: servers give hours, and the agent needs minutes.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,6 +16,9 @@ const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
 const ACKNOWLEDGE: u8 = 5;
 const REFUSE: u8 = 6;
+
+/// The first pause before a message is sent again; it doubles. A server on the same wire answers within it.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What the server gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,44 +41,55 @@ pub fn ask(interface: &str, mac: [u8; 6], limit: Duration) -> io::Result<Lease> 
     socket.set_broadcast(true)?;
     let end = Instant::now() + limit;
     let call: u32 = rand::random();
-    socket.send_to(
-        &message(call, mac, DISCOVER, None),
-        (Ipv4Addr::BROADCAST, 67),
-    )?;
-    let offer = await_answer(&socket, call, mac, OFFER, end)?;
-    socket.send_to(
-        &message(call, mac, REQUEST, Some(&offer)),
-        (Ipv4Addr::BROADCAST, 67),
-    )?;
-    await_answer(&socket, call, mac, ACKNOWLEDGE, end)
+    let servers = (Ipv4Addr::BROADCAST, 67);
+    let answer = |kind, wanted, offer: Option<&Lease>| {
+        let send = || {
+            let sent = socket.send_to(&message(call, mac, kind, offer), servers);
+            sent.map(drop)
+        };
+        let heard = |bytes: &[u8]| match parse(bytes, call, mac) {
+            Some((kind, lease)) if kind == wanted => Some(Ok(lease)),
+            Some((REFUSE, _)) => Some(Err(io::Error::other("the server refused"))),
+            Some(_) | None => None,
+        };
+        exchange(&socket, send, heard, end)
+    };
+    let offer = answer(DISCOVER, OFFER, None)?;
+    answer(REQUEST, ACKNOWLEDGE, Some(&offer))
 }
 
-fn await_answer(
+/// Sends, and sends again with growing pauses, until something is heard that is an answer.
+fn exchange(
     socket: &UdpSocket,
-    call: u32,
-    mac: [u8; 6],
-    wanted: u8,
+    send: impl Fn() -> io::Result<()>,
+    heard: impl Fn(&[u8]) -> Option<io::Result<Lease>>,
     end: Instant,
 ) -> io::Result<Lease> {
     let mut buffer = [0; 1500];
+    let mut pause = AGAIN;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "no server answered",
-            ));
+        send()?;
+        let again = (Instant::now() + pause).min(end);
+        pause *= 2;
+        loop {
+            let left = again.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            socket.set_read_timeout(Some(left))?;
+            match socket.recv_from(&mut buffer) {
+                Ok((count, _)) => {
+                    if let Some(answer) = heard(&buffer[..count]) {
+                        return answer;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
-        socket.set_read_timeout(Some(left))?;
-        let count = match socket.recv_from(&mut buffer) {
-            Ok((count, _)) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        };
-        match parse(&buffer[..count], call, mac) {
-            Some((kind, lease)) if kind == wanted => return Ok(lease),
-            Some((REFUSE, _)) => return Err(io::Error::other("the server refused")),
-            Some(_) | None => {}
+        if again == end {
+            let words = "no server answered";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, words));
         }
     }
 }
@@ -182,6 +197,27 @@ mod tests {
         for length in 0..answer(OFFER).len() {
             let _ = parse(&answer(OFFER)[..length], 7, MAC);
         }
+    }
+
+    #[test]
+    fn a_message_that_is_lost_is_sent_again() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let (to, back) = (server.local_addr(), socket.local_addr());
+        let (to, back) = (to.expect("its address"), back.expect("its address"));
+        let answers = std::thread::spawn(move || {
+            let mut buffer = [0; 1500];
+            for _ in 0..2 {
+                server.recv_from(&mut buffer).expect("a message");
+            }
+            server.send_to(&answer(OFFER), back).expect("an answer");
+        });
+        let send = || socket.send_to(b"?", to).map(drop);
+        let heard = |bytes: &[u8]| parse(bytes, 7, MAC).map(|(_, lease)| Ok(lease));
+        let end = Instant::now() + Duration::from_secs(600);
+        let lease = exchange(&socket, send, heard, end).expect("an answer");
+        assert_eq!(lease.address, Ipv4Addr::new(192, 0, 2, 31));
+        answers.join().expect("the server ends");
     }
 
     #[test]
