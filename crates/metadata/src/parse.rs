@@ -291,6 +291,20 @@ mod tests {
         }
 
         #[test]
+        fn merging_keeps_all_keys_and_ends_after_once(one in value(), other in value()) {
+            let mut merged = one.clone();
+            merged.merge(&other);
+            let once = merged.to_json();
+            merged.merge(&other);
+            prop_assert_eq!(&merged.to_json(), &once);
+            if let (Value::Map(one), Value::Map(other)) = (&one, &other) {
+                let keys: Vec<&String> = merged.as_map().unwrap().keys().collect();
+                let new = other.keys().filter(|key| !one.contains_key(*key));
+                prop_assert_eq!(keys, one.keys().chain(new).collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
         fn any_text_is_read_or_refused(text in r#"[\[\]{}:,"\\eEuU0-9+.naNIfty \u{e9}\n-]{0,24}"#) {
             if let Ok(value) = parse(&text) {
                 let again = value.to_json();

@@ -67,6 +67,25 @@ fn one(deployment: &Value) -> Result<Option<Document>, String> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_name_leaves_the_directory(name in "[./a\\x00\u{e9}-]{0,6}", group in "(null|\"os-apply-config\"|1|\\[\\])") {
+            let deployment = metadata::object([
+                ("name", Value::from(name)),
+                ("group", metadata::parse(&group).unwrap()),
+                ("config", Value::Null),
+            ]);
+            let document = metadata::object([("d", Value::List(vec![deployment, Value::Null]))]);
+            let (documents, _) = split("src", document, &["d".to_owned()]);
+            for (name, _) in documents {
+                let mut parts = std::path::Path::new(&name).components();
+                let first = parts.next();
+                proptest::prop_assert!(matches!(first, Some(std::path::Component::Normal(_))), "{name}");
+                proptest::prop_assert!(parts.next().is_none() && !name.contains('\0'), "{name}");
+            }
+        }
+    }
+
     #[test]
     fn groups_names_and_order() {
         let document = metadata::parse(

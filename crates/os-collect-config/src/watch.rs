@@ -136,6 +136,28 @@ impl Watch {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        /// Output is bytes, not text, and comes in pieces that end anywhere.
+        #[test]
+        fn pieces_of_any_size_say_the_same(
+            lines in proptest::collection::vec(
+                r"(dib-run-parts X Running /b/[ab]|dib-run-parts X [ab] completed|y \(os-refresh-config\) \[INFO\] (Starting phase c|Completed phase c|z returned non-zero exit status [0-9x]{1,3}\.\])|[é\x00 a]{0,9})",
+                0..9,
+            ),
+            size in 1usize..40,
+        ) {
+            let text = lines.join("\n") + "\n";
+            let (mut whole, mut pieces) = (Watch::default(), Watch::default());
+            whole.read(text.as_bytes());
+            text.as_bytes().chunks(size).for_each(|piece| pieces.read(piece));
+            let shown = |watch: &Watch| {
+                let scripts: Vec<String> = watch.scripts.iter().map(|script| script.path.clone()).collect();
+                (watch.phase.clone(), watch.script.clone(), watch.exit_code, watch.tail(), scripts)
+            };
+            proptest::prop_assert_eq!(shown(&whole), shown(&pieces));
+        }
+    }
+
     const DATE: &str = "dib-run-parts Wed Nov 25 00:08:59 UTC 2026";
 
     fn orc(text: &str) -> String {

@@ -134,6 +134,23 @@ impl Mask {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_secret_is_left(
+            secrets in proptest::collection::vec("[ab1]{4,7}", 1..4),
+            text in "[ab1 \n]{0,60}",
+        ) {
+            let mut mask = Mask::default();
+            secrets.iter().for_each(|secret| mask.learn(secret));
+            let text = format!("{text}{} {text}", secrets[0]);
+            for covered in [mask.cover(&text), mask.cover_tail(&text)] {
+                for secret in &secrets {
+                    proptest::prop_assert!(!covered.contains(secret), "{secret} in {covered}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn names_of_secrets() {
         for name in [

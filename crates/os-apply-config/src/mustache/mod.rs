@@ -45,6 +45,18 @@ mod tests {
         render(template, &document, &partial)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_template_is_rendered_or_refused(
+            template in r"(\{\{|\}\}|[#^/&>=!{}|% .\n\tsdlkn]|part|delims|down|lo|\{\{#l\}\}|\{\{/l\}\}|é){0,24}"
+        ) {
+            let known = rendered(&template);
+            if !template.contains("{{") {
+                proptest::prop_assert_eq!(known.unwrap(), template);
+            }
+        }
+    }
+
     #[track_caller]
     fn check(template: &str, expect: &str) {
         assert_eq!(rendered(template).unwrap(), expect, "{template}");
