@@ -1,7 +1,7 @@
 # Sourced by ./devtest and ./check: what both need to know of the host. Nothing here names a registry;
 # packages come from the sources that the machine is set up with.
 
-# What images, the lab and the seed call (see docs/requirements.md).
+# What images, the lab and the seed call.
 STORY_PACKAGES="ca-certificates debian-archive-keyring dnsmasq-base dosfstools e2fsprogs gcc grub-common grub-efi-amd64-bin
   grub-pc-bin iproute2 libc6-dev mmdebstrap mtools openssh-client procps python3 python3-venv qemu-utils systemd-container util-linux xz-utils zstd"
 # What only tests call.

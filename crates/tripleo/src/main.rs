@@ -145,3 +145,66 @@ fn run(cli: Cli, log: &StepLog) -> anyhow::Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The commands of this program in the code blocks of a page: indented lines that begin with its name. Comments and what
+    /// stands for something else (`[…]`, `…`) are no part of them.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .map(|line| line.trim_start_matches("target/ci/"))
+            .filter(|line| line.starts_with("tripleo ") && !line.contains(['[', '|', '…']))
+            .map(|line| {
+                // Two blanks separate a command from the words beside it.
+                let command = line.split("  ").next().unwrap_or_default();
+                let command = command.split(" #").next().unwrap_or_default();
+                command.split_whitespace().map(str::to_owned).collect()
+            })
+            .collect()
+    }
+
+    fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pages(&path, found);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_commands_in_the_pages_are_commands_of_this_program() {
+        let root = root();
+        let mut found = vec![root.join("README.md")];
+        pages(&root.join("docs"), &mut found);
+        let mut tried = 0;
+        for page in found {
+            for command in commands(&std::fs::read_to_string(&page).unwrap()) {
+                if let Err(error) = Cli::try_parse_from(&command) {
+                    panic!("{}: {}\n{error}", page.display(), command.join(" "));
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried >= 5, "only {tried} commands were found");
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_found_out() {
+        let page = "as here:\n\n    target/ci/tripleo node burn node-0   # sets it on fire\n";
+        let command = commands(page).remove(0);
+        assert_eq!(command, ["tripleo", "node", "burn", "node-0"]);
+        assert!(Cli::try_parse_from(&command).is_err());
+    }
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+}
