@@ -96,7 +96,7 @@ impl ClientError {
 /// The sentence in an error body, in any of the forms that OpenStack's services use.
 ///
 /// Keystone and Heat nest it in `error.message`, Ironic puts JSON text in `error_message`, Nova and Neutron have one key
-/// that says what went wrong, Glance has `message`.
+/// that says what went wrong, Glance has `message`. Our seed's advice (`error.hint`) follows the sentence.
 pub fn message_of(body: &str) -> String {
     let Ok(value) = serde_json::from_str::<Value>(body) else {
         return body.trim().chars().take(500).collect();
@@ -114,7 +114,12 @@ pub fn message_of(body: &str) -> String {
             .or_else(|| text(&inner["description"]))
             .unwrap_or_else(|| inner.to_string());
     }
-    text(&value["error"]["message"])
+    let error = &value["error"];
+    let sentence = match (text(&error["message"]), text(&error["hint"])) {
+        (Some(sentence), Some(hint)) => Some(format!("{sentence}; {hint}")),
+        (sentence, _) => sentence,
+    };
+    sentence
         .or_else(|| text(&value["explanation"]))
         .or_else(|| {
             text(&value["message"]).map(|message| message.replace("<br />", "").trim().to_owned())
@@ -142,6 +147,10 @@ mod tests {
         check(
             r#"{"error": {"code": 404, "message": "no user", "title": "Not Found"}}"#,
             "no user",
+        );
+        check(
+            r#"{"error": {"message": "no parameter `a`", "hint": "did you mean `b`?"}}"#,
+            "no parameter `a`; did you mean `b`?",
         );
         check(
             r#"{"error_message": "{\"faultcode\": \"Client\", \"faultstring\": \"no node\"}"}"#,
