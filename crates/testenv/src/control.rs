@@ -225,6 +225,15 @@ fn plain(text: &str) -> String {
     kept
 }
 
+/// Asks the lab in a state directory to end; whether it does is seen by its process.
+pub(crate) async fn ask_to_end(state: &Path) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket_path(state)).await?;
+    let line = serde_json::to_string(&Request::Down).unwrap_or_default();
+    stream.write_all(format!("{line}\n").as_bytes()).await?;
+    let mut answers = tokio::io::BufReader::new(stream).lines();
+    answers.next_line().await.map(drop)
+}
+
 /// A client of the lab in a state directory.
 #[derive(Debug)]
 pub struct Client {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 /// Why a lab cannot be made or a machine does not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,12 @@ pub enum LabError {
     /// The second stage was not started by the first.
     #[error("the inner stage of a lab only runs as the first process of its own namespaces")]
     NotInside,
+    /// The lab ended by itself; what went wrong is in what it wrote.
+    #[error("the lab ended ({status}); the lines above say why")]
+    Ended {
+        /// How.
+        status: ExitStatus,
+    },
     /// A program is missing or cannot be started.
     #[error("cannot start `{program}`")]
     Program {
@@ -95,6 +102,7 @@ impl LabError {
             | Self::NotRunning { .. }
             | Self::Hidden { .. }
             | Self::NotInside
+            | Self::Ended { .. }
             | Self::Command { .. }
             | Self::Io { .. }
             | Self::NoMachine { .. }
@@ -114,7 +122,7 @@ fn package_of(program: &str) -> Option<&'static str> {
     match program {
         "ip" => Some("iproute2"),
         "systemd-nspawn" => Some("systemd-container"),
-        "unshare" | "nsenter" => Some("util-linux"),
+        "setpriv" | "unshare" | "nsenter" => Some("util-linux"),
         "mount" | "losetup" => Some("mount"),
         "resize2fs" => Some("e2fsprogs"),
         "xfs_growfs" => Some("xfsprogs"),

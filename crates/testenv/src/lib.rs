@@ -13,6 +13,7 @@ mod credentials;
 mod error;
 mod machine;
 mod network;
+mod outer;
 mod program;
 mod redfish;
 mod serve;

@@ -1,14 +1,12 @@
 //! Makes a lab and lives as long as it does.
 //!
-//! The first stage checks what was asked, then becomes `unshare`, which starts the second stage as PID 1 of
-//! mount, PID, network and IPC namespaces of its own. When either is killed, the kernel takes everything
-//! with it; only empty control group directories stay, which the next start or `down` removes.
+//! The first stage checks what was asked and starts, by `unshare`, the second stage as PID 1 of mount, PID, network
+//! and IPC namespaces of its own. When any of them is killed, the kernel takes everything with it; only empty
+//! control group directories stay, which the next start or `down` removes.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -27,6 +25,7 @@ use crate::credentials::{Credentials, write_private};
 use crate::error::LabError;
 use crate::machine::{Lab, Machine, Reset, with_causes};
 use crate::network;
+use crate::outer;
 use crate::program::run;
 use crate::redfish::{Controller, Listening};
 use crate::spec::Specification;
@@ -73,7 +72,7 @@ impl FromStr for Inherited {
 /// Serves a lab until it is told to end. `ready` is called once with a line about the lab that is up.
 pub fn serve(settings: &Settings, ready: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     match settings.inside {
-        None => match enter(settings)? {},
+        None => enter(settings),
         Some(inherited) => live(settings, inherited, ready),
     }
 }
@@ -120,13 +119,13 @@ pub(crate) fn lock(state: &Path) -> Result<Option<File>, LabError> {
     }
 }
 
-/// The first stage: checks everything that can be checked, then becomes the second.
-fn enter(settings: &Settings) -> Result<Infallible, LabError> {
+/// The first stage: checks everything that can be checked, then waits for the second.
+fn enter(settings: &Settings) -> Result<(), LabError> {
     if !rustix::process::geteuid().is_root() {
         return Err(LabError::NotRoot);
     }
     Specification::read(&settings.specification)?;
-    for program in ["ip", "mount", "nsenter", "systemd-nspawn"] {
+    for program in ["ip", "mount", "nsenter", "setpriv", "systemd-nspawn"] {
         run(Command::new(program).arg(if program == "ip" { "-V" } else { "--version" }))?;
     }
     let state = open_state(&settings.state)?;
@@ -154,25 +153,16 @@ fn enter(settings: &Settings) -> Result<Infallible, LabError> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
             .map_err(|error| LabError::io("bind the lab to its starter")(error.into()))?;
     }
-    let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--pid",
-        "--net",
-        "--ipc",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--",
-    ]);
+    let mut command = Command::new("setpriv");
+    // `unshare` dies with this stage, and with it the first process inside, and with that everything.
+    command.args(["--pdeathsig", "KILL", "--", "unshare"]);
+    command.args(["--mount", "--pid", "--net", "--ipc", "--fork"]);
+    command.args(["--kill-child", "--mount-proc", "--"]);
     command.args(&settings.again);
     command
         .arg("--inside")
         .arg(format!("{},{}", operator.as_raw_fd(), lock.as_raw_fd()));
-    Err(LabError::Program {
-        program: "unshare".to_owned(),
-        source: command.exec(),
-    })
+    outer::attend(&state, command)
 }
 
 /// The second stage: everything of the lab.

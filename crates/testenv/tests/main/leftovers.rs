@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testenv::Reset;
 
 use crate::boot::start_from;
@@ -100,6 +102,21 @@ fn down_leaves_nothing() {
     isolated("leftovers::down_leaves_nothing", || {
         running_from_medium_and(|lab| assert!(lab.client().down().expect("ends")));
     });
+}
+
+#[test]
+fn a_lab_that_gets_a_signal_ends_its_machines_and_leaves_nothing() {
+    isolated(
+        "leftovers::a_lab_that_gets_a_signal_ends_its_machines_and_leaves_nothing",
+        || {
+            running_from_medium_and(|lab| {
+                let process = Pid::from_raw(lab.process.id().try_into().expect("a process id"));
+                kill(process, Signal::SIGTERM).expect("takes signals");
+                let status = lab.process.wait().expect("ends");
+                assert!(status.success(), "{status}");
+            });
+        },
+    );
 }
 
 #[test]
