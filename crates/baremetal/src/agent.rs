@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use disk::iso::{Content, IsoImage};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
@@ -84,7 +85,7 @@ impl Baremetal {
         }
     }
 
-    /// Takes what the agent says: progress prolongs the deadline, a result ends the waiting.
+    /// Takes what the agent says: a sign of life prolongs the deadline, a result ends the waiting.
     pub async fn agent_report(
         &self,
         id: NodeId,
@@ -125,14 +126,16 @@ impl Baremetal {
     /// Notes a sign of life.
     fn heard(&self, node: &mut Node, report: &AgentReport) {
         let now = self.now();
+        let moved = moved(node, report, now);
         if let Some(work) = &mut node.work
             && matches!(work.step(), Some(Step::AwaitAgent))
         {
             work.seen_off = false;
-            work.deadline = next_sign(self.settings(), now, work.purpose);
+            work.deadline = next_sign(self.settings(), now, moved, work.purpose);
         }
         let progress = json!({
-            "phase": report.phase, "done": report.done, "total": report.total, "at": now.to_string(),
+            "phase": report.phase, "done": report.done, "total": report.total,
+            "at": now.to_string(), "moved": moved.to_string(),
         });
         node.driver_internal_info
             .insert("progress".into(), progress);
@@ -211,6 +214,15 @@ impl Baremetal {
             tracing::warn!(path = %path.display(), %error, "a deploy medium could not be removed");
         }
     }
+}
+
+/// When the agent got on last: one that only says again where it is lives, but does nothing.
+fn moved(node: &Node, report: &AgentReport, now: Timestamp) -> Timestamp {
+    let before = node.progress().filter(|before| {
+        before["phase"] == json!(report.phase) && before["done"] == json!(report.done)
+    });
+    let since = before.and_then(|before| before["moved"].as_str()?.parse().ok());
+    since.unwrap_or(now)
 }
 
 fn is_agent(work: &Work, token: &str) -> bool {

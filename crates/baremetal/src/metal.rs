@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) wake: Notify,
     pub(crate) slots: Arc<Semaphore>,
+    /// Since when machines can be heard.
+    pub(crate) since: Timestamp,
     /// Whether allocations may wait to be settled.
     pub(crate) allocating: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Baremetal {
             .write(move |tx| rows::forget_leases(tx, &host))
             .await?;
         let slots = Arc::new(Semaphore::new(settings.concurrency));
+        let since = settings.clock.now();
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -60,6 +63,7 @@ impl Baremetal {
                 changed: watch::channel(0).0,
                 wake: Notify::new(),
                 slots,
+                since,
                 allocating: AtomicBool::new(true),
             }),
         })

@@ -95,7 +95,9 @@ pub struct Deadlines {
     pub boot: Duration,
     /// How often the power is looked at while the agent is waited for.
     pub look: Duration,
-    /// From one sign of life of the agent to the next, or its result, of a deployment.
+    /// From one sign of life of the agent to the next. It gives one every ten seconds whatever it does.
+    pub silence: Duration,
+    /// How long a deployment may get no further while its agent lives.
     pub deploy: Duration,
     /// The same for cleaning.
     pub clean: Duration,
@@ -109,6 +111,8 @@ impl Default for Deadlines {
             // Servers with much memory and many cards take a quarter of an hour until they boot.
             boot: Duration::from_secs(1200),
             look: Duration::from_secs(10),
+            // Thirty signs: a switch that restarts loses some.
+            silence: Duration::from_secs(300),
             deploy: Duration::from_secs(1800),
             clean: Duration::from_secs(1800),
         }

@@ -291,16 +291,22 @@ pub(crate) fn deadline(settings: &Settings, now: Timestamp, step: Option<&Step>)
     after(now, limit)
 }
 
-/// When the deploy agent must be heard of again that was heard of at `now`.
-pub(crate) fn next_sign(settings: &Settings, now: Timestamp, purpose: Purpose) -> Timestamp {
-    let limits = &settings.deadlines;
-    after(
-        now,
-        match purpose {
-            Purpose::Deploy => limits.deploy,
-            Purpose::CleanMetadata => limits.clean,
-        },
-    )
+/// When the deploy agent must be heard of again that was heard of at `now` and got on last at `moved`.
+pub(crate) fn next_sign(
+    settings: &Settings,
+    now: Timestamp,
+    moved: Timestamp,
+    purpose: Purpose,
+) -> Timestamp {
+    after(now, settings.deadlines.silence).min(after(moved, standstill(settings, purpose)))
+}
+
+/// How long an agent that lives may get no further.
+pub(crate) fn standstill(settings: &Settings, purpose: Purpose) -> std::time::Duration {
+    match purpose {
+        Purpose::Deploy => settings.deadlines.deploy,
+        Purpose::CleanMetadata => settings.deadlines.clean,
+    }
 }
 
 /// A time from now on, or the end of all time.

@@ -1,7 +1,9 @@
 //! Waiting for the deploy agent: whether the machine can still be expected to say how it went.
 //!
 //! Between two reports the machine's power is looked at, so that one that went off is told within seconds and not at
-//! the deadline. A BMC that does not answer meanwhile is no failure: the agent may be well.
+//! the deadline. A BMC that does not answer meanwhile is no failure: the agent may be well. An agent that hangs gives no
+//! sign of life, and one whose work hangs says the same again and again: each has a deadline. While this server was
+//! away nobody could be heard, so its own start counts as a sign.
 
 use std::time::Duration;
 
@@ -13,8 +15,8 @@ use crate::node::Node;
 use crate::settings::Settings;
 use crate::state::Power;
 use crate::steps::{Change, StepError};
-use crate::verbs::after;
-use crate::work::{AgentResult, Purpose, Work};
+use crate::verbs::{after, standstill};
+use crate::work::{AgentResult, Work};
 
 /// A machine that was found off is looked at again after this time: a restart looks like that for a moment.
 const SURE: Duration = Duration::from_secs(2);
@@ -42,26 +44,46 @@ impl Baremetal {
                  unless somebody switched it off"
             )));
         }
-        if self.now() >= work.deadline {
-            let power = match power {
-                Ok(Some(power)) => format!("its BMC says `{power}`"),
-                Ok(None) => "its BMC does not know its power".to_owned(),
-                Err(error) => format!("its BMC cannot be asked: {}", error.text()),
-            };
-            let agent = self.settings().agent.as_ref();
-            let api = agent.map_or_else(|| "the seed".to_owned(), |agent| agent.api.to_string());
-            let limits = &self.settings().deadlines;
-            let limit = match (node.progress(), work.purpose) {
-                (None, _) => limits.boot,
-                (Some(_), Purpose::Deploy) => limits.deploy,
-                (Some(_), Purpose::CleanMetadata) => limits.clean,
-            };
-            return Err(StepError::last(format!(
-                "the machine was silent for {} s; {last}; {power}. Look at its console: did it boot the medium, and does it reach {api}?",
-                limit.as_secs()
-            )));
+        let heard = after(self.inner.since, self.settings().deadlines.silence);
+        if self.now() >= work.deadline.max(heard) {
+            return Err(StepError::last(self.missed(node, work, power)));
         }
         Ok(Change::Wait { off })
+    }
+
+    /// What is said of a machine whose deadline has passed.
+    fn missed(
+        &self,
+        node: &Node,
+        work: &Work,
+        power: Result<Option<Power>, HardwareError>,
+    ) -> String {
+        let power = match power {
+            Ok(Some(power)) => format!("its BMC says `{power}`"),
+            Ok(None) => "its BMC does not know its power".to_owned(),
+            Err(error) => format!("its BMC cannot be asked: {}", error.text()),
+        };
+        let agent = self.settings().agent.as_ref();
+        let api = agent.map_or_else(|| "the seed".to_owned(), |agent| agent.api.to_string());
+        let limits = &self.settings().deadlines;
+        let last = last_words(node);
+        let Some(at) = node.progress().and_then(|progress| time(progress, "at")) else {
+            return format!(
+                "the machine was silent for {} s; {last}; {power}. Look at its console: did it boot the medium, and does it reach {api}?",
+                limits.boot.as_secs()
+            );
+        };
+        if self.now() < after(at, limits.silence) {
+            return format!(
+                "the deploy agent lives but got no further for {} s; {last}; {power}. Look at its console: its disk may hang",
+                standstill(self.settings(), work.purpose).as_secs()
+            );
+        }
+        format!(
+            "the deploy agent gave no sign of life for {} s; {last}; {power}. Look at the machine's console: does it hang, and does \
+             it reach {api}?",
+            limits.silence.as_secs()
+        )
     }
 
     async fn look(&self, node: &Node) -> Result<Option<Power>, HardwareError> {
@@ -82,6 +104,11 @@ impl Baremetal {
 pub(crate) fn next_look(settings: &Settings, now: Timestamp, off: bool) -> Timestamp {
     let look = settings.deadlines.look;
     after(now, if off { look.min(SURE) } else { look })
+}
+
+/// A time in what was last heard.
+fn time(progress: &serde_json::Value, key: &str) -> Option<Timestamp> {
+    progress.get(key)?.as_str()?.parse().ok()
 }
 
 /// What was last heard of the agent.

@@ -5,6 +5,7 @@
 //! touches the disk that its orders name and no other. Synchronous and small: the medium travels to every
 //! machine.
 
+mod beat;
 mod clean;
 mod dhcp;
 mod disks;

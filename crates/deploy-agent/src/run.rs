@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::beat::Beat;
 use crate::error::{AgentError, with_causes};
 use crate::http::Client;
 use crate::orders::{CleanOrders, Medium, Orders, Report, WriteOrders};
@@ -42,8 +43,14 @@ pub fn run(path: &Path) -> Result<(), AgentError> {
     }
     say(&format!("asking {} for orders", seed.url));
     let orders = seed.orders()?;
+    let beats = Client::new(&medium.token, medium.ca.as_deref())?;
+    let phase = match &orders {
+        Orders::Write(_) => "prepare",
+        Orders::Clean(_) => "clean",
+    };
+    let beat = Beat::begin(beats, seed.url.clone(), phase);
     let outcome = match &orders {
-        Orders::Write(orders) => seed.write(orders),
+        Orders::Write(orders) => seed.write(orders, &beat),
         Orders::Clean(orders) => clean(orders),
     };
     match outcome {
@@ -97,27 +104,23 @@ impl Seed {
         })
     }
 
-    fn write(&mut self, orders: &WriteOrders) -> Result<(), AgentError> {
+    fn write(&mut self, orders: &WriteOrders, beat: &Beat) -> Result<(), AgentError> {
         let target = write::target(orders)?;
         let (url, mut told) = (self.url.clone(), Instant::now());
         write::write(
             &mut self.client,
             orders,
             &target,
+            beat,
             &mut |client, done, total| {
+                beat.done(done, total);
                 if told.elapsed() < TELLING && done < total {
                     return;
                 }
                 told = Instant::now();
                 say(&format!("{} of {} MiB", done >> 20, total >> 20));
-                let report = Report {
-                    phase: Some("write"),
-                    done: Some(done),
-                    total: Some(total),
-                    ..Report::default()
-                };
                 // A report of progress that is lost is followed by another one.
-                match post(client, &url, &report) {
+                match post(client, &url, &beat.report()) {
                     Ok(()) | Err(_) => {}
                 }
             },
@@ -148,7 +151,7 @@ impl Seed {
     }
 }
 
-fn post(client: &mut Client, url: &str, report: &Report<'_>) -> Result<(), AgentError> {
+pub(crate) fn post(client: &mut Client, url: &str, report: &Report<'_>) -> Result<(), AgentError> {
     let json = serde_json::to_vec(report)
         .map_err(|error| AgentError::io("write a report")(std::io::Error::other(error)))?;
     client.post(url, &json)

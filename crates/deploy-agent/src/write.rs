@@ -14,6 +14,7 @@ use disk::gpt::Gpt;
 use rustix::fs::{FallocateFlags, fallocate};
 use sha2::{Digest, Sha256};
 
+use crate::beat::Beat;
 use crate::disks::Disk;
 use crate::error::AgentError;
 use crate::http::Client;
@@ -42,6 +43,7 @@ pub fn write(
     client: &mut Client,
     orders: &WriteOrders,
     target: &Disk,
+    beat: &Beat,
     progress: &mut dyn FnMut(&mut Client, u64, u64),
 ) -> Result<(), AgentError> {
     let shown = target.path.display().to_string();
@@ -70,6 +72,7 @@ pub fn write(
     say(&format!("writing {} MiB of data to {shown}", data >> 20));
     clear_holes(&file, &extents, orders.image.size)
         .map_err(AgentError::io(format!("clear {shown}")))?;
+    beat.phase("write");
     let digest = stream(client, &orders.image, &extents, &file, &shown, progress)?;
     if !digest.eq_ignore_ascii_case(&orders.image.sha256) {
         return Err(AgentError::Digest {
@@ -77,6 +80,7 @@ pub fn write(
             wanted: orders.image.sha256.clone(),
         });
     }
+    beat.phase("finish");
     finish(&file, &shown, orders, drive.as_deref())
 }
 

@@ -243,7 +243,12 @@ fn carry_out(change: impl FnOnce(&mut Value)) -> (File, Value, Vec<u8>) {
     // The connection that broke was taken up where it was.
     let writes = console.contains("MiB of data");
     assert_eq!(writes, console.contains("going on at byte"), "{console}");
-    let last = reports.lock().expect("lock").last().cloned();
+    let told = reports.lock().expect("lock");
+    // A sign of life may still have been on its way.
+    let last = told
+        .iter()
+        .rfind(|report| report.get("result").is_some())
+        .cloned();
     (
         disk,
         last.unwrap_or_else(|| panic!("no report: {console}")),

@@ -55,6 +55,9 @@ pub struct SeedArgs {
     /// How long a machine may take from power on until its deploy agent calls, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1200", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub boot_timeout: u32,
+    /// How long a deploy agent may give no sign of life, in seconds; it gives one every ten
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub agent_timeout: u32,
     /// Name of the region in the catalog
     #[arg(long, value_name = "NAME", default_value = "RegionOne")]
     pub region: String,
@@ -119,6 +122,8 @@ pub struct Settings {
     pub automated_clean: bool,
     /// How long a machine may take from power on until its deploy agent calls.
     pub boot_timeout: Duration,
+    /// How long a deploy agent may give no sign of life.
+    pub agent_timeout: Duration,
     /// Region.
     pub region: String,
     /// How long tokens are valid.
@@ -169,6 +174,7 @@ impl TryFrom<SeedArgs> for Settings {
             deploy_range: args.deploy_range,
             automated_clean: args.automated_clean,
             boot_timeout: Duration::from_secs(args.boot_timeout.into()),
+            agent_timeout: Duration::from_secs(args.agent_timeout.into()),
             region: args.region,
             token_lifetime: Duration::from_secs(args.token_lifetime.into()),
         })

@@ -11,9 +11,10 @@ use baremetal::{
 };
 use disk::iso::IsoReader;
 use serde_json::{Value, json};
+use store::Store;
 use uuid::Uuid;
 
-use crate::support::{HandClock, agent, enrol, memory, reach, start};
+use crate::support::{HandClock, Running, agent, enrol, memory, reach, start};
 
 /// A machine that is there.
 #[derive(Default)]
@@ -189,8 +190,20 @@ pub struct Lab {
     pub clock: Arc<HandClock>,
     pub id: NodeId,
     pub instance: Uuid,
-    _running: crate::support::Running,
+    running: Option<Running>,
+    store: Store,
     _folder: tempfile::TempDir,
+}
+
+impl Lab {
+    /// The server ends, is away for a while, and starts again.
+    async fn restart(&mut self, away: Duration) {
+        drop(self.running.take());
+        self.clock.forward(away);
+        let settings = self.metal.settings().clone();
+        let (metal, running) = start(self.store.clone(), settings, self.machine.clone()).await;
+        (self.metal, self.running) = (metal, Some(running));
+    }
 }
 
 /// A node that an instance holds.
@@ -203,7 +216,8 @@ pub async fn reserved() -> Lab {
         clock: clock.clone(),
         ..Settings::default()
     };
-    let (metal, running) = start(memory(), settings, machine.clone()).await;
+    let store = memory();
+    let (metal, running) = start(store.clone(), settings, machine.clone()).await;
     let id = enrol(&metal, "machine").await;
     metal.ask(id, Verb::Manage.into()).await.unwrap();
     reach(&metal, id, P::Manageable).await;
@@ -217,7 +231,8 @@ pub async fn reserved() -> Lab {
         clock,
         id,
         instance,
-        _running: running,
+        running: Some(running),
+        store,
         _folder: folder,
     }
 }
@@ -324,8 +339,79 @@ async fn signs_of_life_move_the_deadline() {
     call_back(&lab.metal, &lab.machine, alive).await;
     let node = lab.metal.node(lab.id).await.unwrap();
     assert_eq!(node.progress().unwrap()["done"], json!(1));
-    lab.clock.forward(Duration::from_secs(1700));
+    lab.clock.forward(Duration::from_secs(290));
     lab.metal.wake();
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+fn writing(done: u64) -> AgentReport {
+    AgentReport {
+        phase: Some("write".into()),
+        done: Some(done << 20),
+        total: Some(300 << 20),
+        ..AgentReport::default()
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_falls_silent_is_told_with_node_and_what_it_did_last() {
+    let lab = waiting().await;
+    call_back(&lab.metal, &lab.machine, writing(12)).await;
+    let before = lab.metal.now();
+    while_waiting(&lab, 400).await;
+    let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
+    let took = lab.metal.now().duration_since(before).as_secs();
+    assert!(
+        (300..320).contains(&took),
+        "it took {took} s of the seed's time"
+    );
+    says(
+        &node.last_error.unwrap(),
+        &[
+            &lab.id.to_string(),
+            "wait for the deploy agent",
+            "no sign of life for 300 s",
+            "phase `write`, 12 of 300 MiB",
+            "its BMC says `power on`",
+        ],
+    );
+    deploy(&lab).await;
+    call_back(&lab.metal, &lab.machine, done()).await;
+    reach(&lab.metal, lab.id, P::Active).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_lives_and_gets_no_further_is_told() {
+    let lab = waiting().await;
+    call_back(&lab.metal, &lab.machine, writing(12)).await;
+    let mut beats = 0;
+    while try_call_back(&lab.metal, &lab.machine, writing(12))
+        .await
+        .is_some()
+        && beats < 20
+    {
+        beats += 1;
+        while_waiting(&lab, 100).await;
+    }
+    let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
+    assert!((18..20).contains(&beats), "it gave {beats} signs of life");
+    says(
+        &node.last_error.unwrap(),
+        &["no further for 1800 s", "phase `write`, 12 of 300 MiB"],
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_was_away_gives_agents_time_to_be_heard() {
+    let mut lab = waiting().await;
+    call_back(&lab.metal, &lab.machine, writing(12)).await;
+    lab.restart(Duration::from_secs(7200)).await;
+    let node = while_waiting(&lab, 100).await;
+    assert_eq!(node.provision_state, P::DeployWait, "{node:?}");
+    call_back(&lab.metal, &lab.machine, writing(13)).await;
+    let node = while_waiting(&lab, 250).await;
+    assert_eq!(node.provision_state, P::DeployWait, "{node:?}");
     call_back(&lab.metal, &lab.machine, done()).await;
     reach(&lab.metal, lab.id, P::Active).await;
 }

@@ -91,6 +91,7 @@ pub async fn open(ctx: &Ctx, images: Option<Arc<dyn Images>>) -> Result<Baremeta
         automated_clean: settings.automated_clean,
         deadlines: Deadlines {
             boot: settings.boot_timeout,
+            silence: settings.agent_timeout,
             ..Deadlines::default()
         },
         agent,

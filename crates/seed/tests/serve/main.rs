@@ -37,6 +37,7 @@ fn settings(state: &Path, tls: Option<TlsFiles>) -> Settings {
         deploy_range: None,
         automated_clean: true,
         boot_timeout: Duration::from_secs(1200),
+        agent_timeout: Duration::from_secs(300),
         region: "RegionOne".to_owned(),
         token_lifetime: Duration::from_secs(3600),
     }
