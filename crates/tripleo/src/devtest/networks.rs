@@ -1,11 +1,14 @@
 //! The lab's two networks, of 256 addresses each, and what each address is for.
 //!
 //! Upstream's devtest has used 192.0.2.0/24 since 2013. A host that has this network already (many virtual machines do)
-//! would lose its way to the rest of the world, so its own routes are looked at first and the next free network is
-//! taken. A network asked for by name is refused where the host has it, never replaced silently.
+//! would lose its way to the rest of the world, so its own routes are looked at first, and where its package mirrors,
+//! proxies and name servers are; the next free network is taken. A network asked for by name is refused where the host
+//! has it, never replaced silently.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use ipnet::Ipv4Net;
@@ -70,16 +73,16 @@ pub struct Networks {
 
 impl Networks {
     /// The first networks of which the host has no part, or the provisioning network asked for.
-    pub fn choose(wish: Option<Ipv4Net>, taken: &[Route]) -> anyhow::Result<Self> {
-        let free = |network: Network| taken.iter().find(|route| network.collides(&route.net));
+    pub fn choose(wish: Option<Ipv4Net>, taken: &[Taken]) -> anyhow::Result<Self> {
+        let free = |network: Network| taken.iter().find(|taken| network.collides(&taken.net));
         let provisioning = match wish {
             Some(wish) => {
                 let network = Network::new(wish)?;
-                if let Some(route) = free(network) {
+                if let Some(taken) = free(network) {
                     bail!(
-                        "--baremetal-network (BM_NETWORK_CIDR) {wish}: this host has {} on {}; give another, or leave it out",
-                        route.net,
-                        route.link
+                        "--baremetal-network (BM_NETWORK_CIDR) {wish}: {} is {} of this host; give another, or leave it out",
+                        taken.net,
+                        taken.by
                     );
                 }
                 network
@@ -187,24 +190,78 @@ fn first(candidates: &[Ipv4Addr], fits: impl Fn(Network) -> bool) -> Option<Netw
         .find(|network| fits(*network))
 }
 
-/// A network that this host reaches without the default route.
+/// Addresses that are not the lab's to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Its addresses.
+pub struct Taken {
+    /// The addresses.
     pub net: Ipv4Net,
-    /// Through which link.
-    pub link: String,
+    /// What has them, such as `the network on eth0`.
+    pub by: String,
 }
 
-/// This host's routes as the kernel tells them (proc(5), `/proc/net/route`), without those to a lab.
-pub fn routes() -> anyhow::Result<Vec<Route>> {
+/// What the lab must keep out of: this host's routes as the kernel tells them (proc(5), `/proc/net/route`), without
+/// those to a lab, and the servers by which it installs.
+pub fn taken() -> anyhow::Result<Vec<Taken>> {
     let path = "/proc/net/route";
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    Ok(parse(&text))
+    let mut taken = parse(&text);
+    for (host, what) in servers() {
+        // A name that cannot be found now is no server that could be lost.
+        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
+        taken.extend(addresses.filter_map(|address| match address.ip() {
+            IpAddr::V4(address) if !address.is_loopback() => Some(Taken {
+                net: address.into(),
+                by: format!("the {what} {host}"),
+            }),
+            _ => None,
+        }));
+    }
+    Ok(taken)
+}
+
+/// Package mirrors, proxies and name servers that this host's configuration names, with what each is.
+fn servers() -> BTreeSet<(String, &'static str)> {
+    let mut found = BTreeSet::new();
+    let variables = [
+        ("DIB_DISTRIBUTION_MIRROR", "mirror"),
+        ("http_proxy", "proxy"),
+        ("https_proxy", "proxy"),
+    ];
+    for (name, what) in variables {
+        let value = std::env::var(name).unwrap_or_default();
+        found.extend(hosts(&value).map(|host| (host, what)));
+    }
+    let folder = Path::new("/etc/apt/sources.list.d");
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = listed
+        .map(|entry| entry.path())
+        .chain(["/etc/apt/sources.list".into()]);
+    for file in files {
+        // A host may have either, both or none.
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        found.extend(lines.flat_map(hosts).map(|host| (host, "mirror")));
+    }
+    let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let resolvers = resolvers
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver "));
+    found.extend(resolvers.map(|host| (host.trim().to_owned(), "name server")));
+    found
+}
+
+/// The hosts of the URLs in a text.
+fn hosts(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().filter_map(|word| {
+        let url = reqwest::Url::parse(word).ok()?;
+        Some(url.host_str()?.to_owned())
+    })
 }
 
 /// Rows of link, destination, gateway, four numbers, mask …; addresses are hexadecimal in the host's byte order.
-fn parse(table: &str) -> Vec<Route> {
+fn parse(table: &str) -> Vec<Taken> {
     let address = |word: &str| {
         u32::from_str_radix(word, 16)
             .ok()
@@ -215,13 +272,15 @@ fn parse(table: &str) -> Vec<Route> {
         .skip(1)
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let link = (*words.first()?).to_owned();
+            let link = *words.first()?;
+            if link == PROVISIONING_LINK || link == BMC_LINK {
+                return None;
+            }
             let net =
                 Ipv4Net::with_netmask(address(words.get(1)?)?, address(words.get(7)?)?).ok()?;
-            Some(Route { net, link })
+            let by = format!("the network on {link}");
+            (net.prefix_len() > 0).then_some(Taken { net, by })
         })
-        .filter(|route| route.net.prefix_len() > 0)
-        .filter(|route| route.link != PROVISIONING_LINK && route.link != BMC_LINK)
         .collect()
 }
 
@@ -229,15 +288,15 @@ fn parse(table: &str) -> Vec<Route> {
 mod tests {
     use super::*;
 
-    fn route(net: &str) -> Route {
-        Route {
+    fn route(net: &str) -> Taken {
+        Taken {
             net: net.parse().unwrap(),
-            link: "eth0".to_owned(),
+            by: "the network on eth0".to_owned(),
         }
     }
 
     fn chosen(wish: Option<&str>, taken: &[&str]) -> Result<String, String> {
-        let taken: Vec<Route> = taken.iter().map(|net| route(net)).collect();
+        let taken: Vec<Taken> = taken.iter().map(|net| route(net)).collect();
         Networks::choose(wish.map(|net| net.parse().unwrap()), &taken)
             .map(|nets| format!("{} {} {}", nets.cidr(), nets.host(), nets.bmc(0)))
             .map_err(|error| error.to_string())
@@ -255,6 +314,7 @@ mod tests {
                 &["192.0.2.128/25", "203.0.0.0/16"],
                 "172.30.254.0/24 172.30.254.1 198.18.113.11",
             ),
+            (&["203.0.113.80/32"], "192.0.2.0/24 192.0.2.1 198.18.113.11"),
             (
                 &["192.0.0.0/16", "172.16.0.0/12"],
                 "192.168.254.0/24 192.168.254.1 203.0.113.11",
@@ -281,9 +341,21 @@ mod tests {
             "the controllers make room"
         );
         let error = chosen(Some("10.9.8.0/24"), &["10.0.0.0/8"]).unwrap_err();
-        assert!(error.contains("10.0.0.0/8 on eth0"), "{error}");
+        assert!(
+            error.contains("10.0.0.0/8 is the network on eth0"),
+            "{error}"
+        );
         let error = chosen(Some("10.9.8.0/25"), &[]).unwrap_err();
         assert!(error.contains("10.9.8.0/25"), "{error}");
+    }
+
+    #[test]
+    fn servers_are_found_in_sources_and_proxies() {
+        let line = "deb [arch=amd64 signed-by=/a.gpg] http://mirror.test:3142/debian trixie main";
+        assert_eq!(hosts(line).collect::<Vec<_>>(), ["mirror.test"]);
+        let line = "URIs: http://10.1.2.3/debian https://other.test/d";
+        assert_eq!(hosts(line).collect::<Vec<_>>(), ["10.1.2.3", "other.test"]);
+        assert_eq!(hosts("file:/var/mirror none").count(), 0);
     }
 
     #[test]
@@ -315,6 +387,6 @@ mod tests {
         ]
         .concat();
         assert_eq!(parse(&table), [route("10.1.0.0/16")]);
-        routes().unwrap();
+        taken().unwrap();
     }
 }

@@ -149,7 +149,7 @@ impl Story<'_> {
             lab::suits(&specification, &self.args)?;
             return Ok(Outcome::Kept);
         }
-        let networks = Networks::choose(self.args.baremetal_network, &networks::routes()?)?;
+        let networks = Networks::choose(self.args.baremetal_network, &networks::taken()?)?;
         let text = serde_json::to_vec_pretty(&lab::specification(&self.args, &networks)?)?;
         fs::write(&specification, text)
             .with_context(|| format!("cannot write {}", specification.display()))?;
