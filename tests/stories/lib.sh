@@ -3,6 +3,8 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=$ROOT/target/ci
 STATE=${STORY_STATE:-$ROOT/target/check/story}
+# The quick size, unless a story names another one.
+export TRIPLEO_SIZE=hello
 export TRIPLEO_STATE=$STATE OS_CLIENT_CONFIG_FILE=$STATE/seed/clouds.yaml
 VENV=$ROOT/target/check/venv
 PATH=$BIN:$VENV/bin:$PATH

@@ -11,7 +11,7 @@ pub struct DevtestArgs {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// What to deploy
-    #[arg(long, value_enum, default_value_t = Size::Hello)]
+    #[arg(long, env = "TRIPLEO_SIZE", value_enum, default_value_t = Size::Overcloud)]
     pub size: Size,
     /// Only build images
     #[arg(long)]
@@ -62,13 +62,13 @@ pub struct DevtestArgs {
     /// Machines in the lab; as many as the size needs if not given
     #[arg(long, env = "NODE_CNT", value_name = "COUNT")]
     pub node_count: Option<u32>,
-    /// Processors of a machine; hello 1, overcloud 2
+    /// Processors of a machine; overcloud 2, hello 1
     #[arg(long, env = "NODE_CPU", value_name = "COUNT")]
     pub node_cpus: Option<u32>,
-    /// MiB of memory of a machine; hello 2048, overcloud 6144
+    /// MiB of memory of a machine; overcloud 6144, hello 2048
     #[arg(long, env = "NODE_MEM", value_name = "MIB")]
     pub node_memory: Option<u64>,
-    /// GiB of a machine's disk; hello 8, overcloud 16
+    /// GiB of a machine's disk; overcloud 16, hello 8
     #[arg(long, env = "NODE_DISK", value_name = "GIB")]
     pub node_disk: Option<u64>,
     /// Where the testenv file lies; below the state directory if not given
