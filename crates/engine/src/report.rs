@@ -207,15 +207,11 @@ fn fit(report: Report, mask: &Mask) -> Report {
 }
 
 fn start(text: &str, most: usize) -> &str {
-    let most = most.min(text.len());
-    let at = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-    &text[..at.unwrap_or_default()]
+    &text[..text.floor_char_boundary(most)]
 }
 
 fn end(text: &str, most: usize) -> &str {
-    let from = text.len().saturating_sub(most);
-    let at = (from..=text.len()).find(|at| text.is_char_boundary(*at));
-    &text[at.unwrap_or_default()..]
+    &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
 }
 
 fn sentence(report: &Report) -> String {

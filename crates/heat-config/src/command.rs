@@ -8,6 +8,7 @@ use crate::state::{Progress, State, StateError};
 use arguments::{Opt, Parser, Process, Takes, print};
 use metadata::{Value, object};
 use os_collect_config::ConfigDrive;
+use secret::Mask;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{Read as _, Write};
@@ -93,7 +94,7 @@ pub fn signal_refreshed(process: Process<'_>) -> u8 {
                 environment, err, ..
             } = parts;
             let result = if matches.has("--failed") {
-                let secrets = os_apply_config::metadata(environment)?.secrets();
+                let secrets = Mask::of(&os_apply_config::metadata(environment)?);
                 failure(&refreshed::failed(environment, &secrets))
             } else {
                 well()

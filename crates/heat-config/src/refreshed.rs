@@ -34,10 +34,7 @@ pub(crate) fn failed(environment: &dyn Fn(&str) -> Option<OsString>, secrets: &M
     };
     let tail = secrets.cover_tail(&learnt_text("tail").unwrap_or_default());
     let tail = own_words(&tail);
-    let start = tail.len().saturating_sub(TAIL);
-    let start = (start..tail.len())
-        .find(|at| tail.is_char_boundary(*at))
-        .unwrap_or(start);
+    let start = tail.ceil_char_boundary(tail.len().saturating_sub(TAIL));
     let text = format!("os-refresh-config failed{phase}{how}\n{}", &tail[start..]);
     text.trim_end().to_owned()
 }

@@ -1,31 +1,19 @@
-//! Which texts of a document must not be shown. The rule itself is `secret`'s.
+//! Lets a mask learn which texts of a document must not be shown. The rule itself is `secret`'s.
 
 use crate::Value;
-use secret::{Mask, sounds_secret};
+use secret::{Document, Part};
 
-impl Value {
-    /// Covers all texts of this document that lie under names which sound like secrets.
-    pub fn secrets(&self) -> Mask {
-        let mut mask = Mask::default();
-        self.teach(false, &mut mask);
-        mask
-    }
-
-    /// Adds the secrets of this document to those that `mask` covers.
-    pub fn teach(&self, secret: bool, mask: &mut Mask) {
+impl Document for Value {
+    fn part(&self) -> Part<'_, Self> {
         match self {
-            Value::Map(map) => {
-                // Inputs of deployments are pairs: `{"name": "admin_password", "value": …}`.
-                let named = map.get("name").and_then(Value::as_text);
-                let named = named.is_some_and(sounds_secret);
-                for (key, value) in map {
-                    let secret = secret || sounds_secret(key) || named && key == "value";
-                    value.teach(secret, mask);
-                }
+            Value::Map(map) => Part::Map(Box::new(
+                map.iter().map(|(key, value)| (key.as_str(), value)),
+            )),
+            Value::List(list) => Part::List(list.iter()),
+            Value::Text(text) => Part::Text(text),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => {
+                Part::Other
             }
-            Value::List(list) => list.iter().for_each(|value| value.teach(secret, mask)),
-            Value::Text(text) if secret => mask.learn(text),
-            _ => {}
         }
     }
 }
@@ -33,6 +21,7 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use crate::parse;
+    use secret::Mask;
 
     #[test]
     fn values_under_secret_names_are_covered_at_any_depth() {
@@ -40,7 +29,7 @@ mod tests {
             r#"{"db": {"password": "hunter2", "host": "db.example"}, "keys": 5,
                 "deployments": [{"inputs": [{"name": "deploy_password", "value": "opensesame"}, {"name": "word", "value": "hello"}]}]}"#,
         );
-        let mask = document.unwrap().secrets();
+        let mask = Mask::of(&document.unwrap());
         assert_eq!(
             mask.cover("hunter2 db.example opensesame hello"),
             "*** db.example *** hello"

@@ -7,6 +7,7 @@ use crate::record::Record;
 use crate::{ApplyError, documents, key, tree};
 use arguments::{Matches, Opt, Parser, Process, Takes, print};
 use metadata::Value;
+use secret::Mask;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
@@ -409,7 +410,7 @@ fn install(
     let set = FileSet::decide(rendered, &settings.output)?;
     if let Depth::Show { diff } = settings.depth {
         let text = if diff {
-            set.diff(&document.secrets())
+            set.diff(&Mask::of(&document))
         } else {
             set.to_string()
         };

@@ -166,7 +166,7 @@ mod tests {
             Path::new("/f"),
             b"p=old\nq=old\n",
             b"p=hunter22 h=db.example t=abcd-1\n",
-            &document.secrets(),
+            &Mask::of(&document),
         );
         assert!(
             out.ends_with("-p=(hidden)\n-q=old\n+p=*** h=db.example t=***\n"),

@@ -59,7 +59,7 @@ impl Cache {
     pub fn secrets(&self, paths: &[PathBuf]) -> Mask {
         let mut mask = Mask::default();
         for document in paths.iter().filter_map(|path| read(path)) {
-            document.teach(false, &mut mask);
+            mask.learn_all(&document);
         }
         mask
     }

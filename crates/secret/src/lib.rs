@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-pub use mask::{COVER, Mask, sounds_secret};
+pub use mask::{COVER, Document, Mask, Part, sounds_secret};
 
 /// A text that is never printed.
 #[derive(Clone)]

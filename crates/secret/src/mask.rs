@@ -33,6 +33,37 @@ pub fn sounds_secret(name: &str) -> bool {
         || name.contains("_key_")
 }
 
+/// A document that names its secrets by its keys.
+pub trait Document: Sized {
+    /// What it is at its top.
+    fn part(&self) -> Part<'_, Self>;
+}
+
+/// What a document is at one place.
+pub enum Part<'d, D> {
+    /// Values by their keys.
+    Map(Box<dyn Iterator<Item = (&'d str, &'d D)> + 'd>),
+    /// Values in a row.
+    List(std::slice::Iter<'d, D>),
+    /// A text.
+    Text(&'d str),
+    /// A number, a truth value or nothing.
+    Other,
+}
+
+impl Document for Value {
+    fn part(&self) -> Part<'_, Self> {
+        match self {
+            Value::Object(map) => Part::Map(Box::new(
+                map.iter().map(|(key, value)| (key.as_str(), value)),
+            )),
+            Value::Array(list) => Part::List(list.iter()),
+            Value::String(text) => Part::Text(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Part::Other,
+        }
+    }
+}
+
 /// Texts that must not be seen.
 #[derive(Clone, Default)]
 pub struct Mask {
@@ -48,26 +79,34 @@ impl std::fmt::Debug for Mask {
 
 impl Mask {
     /// Covers all texts of `document` under names that sound like secrets.
-    pub fn of(document: &Value) -> Mask {
+    pub fn of<D: Document>(document: &D) -> Mask {
         let mut mask = Mask::default();
-        mask.learn_all(document, false);
+        mask.learn_all(document);
         mask
     }
 
-    fn learn_all(&mut self, value: &Value, secret: bool) {
-        match value {
-            Value::Object(map) => {
+    /// Covers from now on all texts of `document` under names that sound like secrets.
+    pub fn learn_all<D: Document>(&mut self, document: &D) {
+        self.learn_below(document, false);
+    }
+
+    fn learn_below<D: Document>(&mut self, document: &D, secret: bool) {
+        match document.part() {
+            Part::Map(entries) => {
+                let entries: Vec<(&str, &D)> = entries.collect();
                 // Inputs of deployments are pairs: `{"name": "admin_password", "value": …}`.
-                let named = map.get("name").and_then(Value::as_str);
-                let named = named.is_some_and(sounds_secret);
-                for (key, value) in map {
+                let named = entries.iter().any(|(key, value)| {
+                    *key == "name"
+                        && matches!(value.part(), Part::Text(name) if sounds_secret(name))
+                });
+                for (key, value) in entries {
                     let secret = secret || sounds_secret(key) || named && key == "value";
-                    self.learn_all(value, secret);
+                    self.learn_below(value, secret);
                 }
             }
-            Value::Array(list) => list.iter().for_each(|value| self.learn_all(value, secret)),
-            Value::String(text) if secret => self.learn(text),
-            _ => {}
+            Part::List(values) => values.for_each(|value| self.learn_below(value, secret)),
+            Part::Text(text) if secret => self.learn(text),
+            Part::Text(_) | Part::Other => {}
         }
     }
 
