@@ -28,6 +28,18 @@ own_network() {
   unshare --net sh -c 'ip link set lo up; exec "$@"' sh "$@"
 }
 
+# outside COMMAND...: builds the image out here, as inside there is no mirror; runs the story in a network of its own, and wants the host
+# to be as it was when it is over.
+outside() {
+  story "the image"
+  tripleo devtest --build-only
+  traces >"$ROOT/target/check/traces.before"
+  own_network "$@"
+  traces >"$ROOT/target/check/traces.after"
+  diff "$ROOT/target/check/traces.before" "$ROOT/target/check/traces.after" >&2 || broken "the story left what the lines above show"
+  story "nothing is left"
+}
+
 # page ADDRESS[/PATH]: a page of a machine.
 page() { case $1 in */*) ;; *) set -- "$1/" ;; esac; curl -fsS --max-time 30 --retry 5 --retry-connrefused "http://$1"; }
 
