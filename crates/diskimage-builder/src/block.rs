@@ -52,6 +52,12 @@ pub enum BlockError {
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A loop device was let go, and somebody keeps it open.
+    #[error("the loop device {device} is still open elsewhere and keeps its image")]
+    Held {
+        /// Its node.
+        device: String,
+    },
 }
 
 impl BlockError {
@@ -59,6 +65,7 @@ impl BlockError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Program { source, .. } => source.hint(),
+            Self::Held { device } => Some(format!("`fuser --verbose {device}` names who has it")),
             Self::Config { .. } | Self::File { .. } | Self::Table { .. } => None,
         }
     }

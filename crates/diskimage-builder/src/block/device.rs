@@ -51,6 +51,11 @@ pub struct Made {
 }
 
 impl Made {
+    /// Takes down what was made, as [`take_down`] does; disks that are for this process only go when they are released.
+    pub fn take_down(&self, tell: &mut dyn FnMut(&BlockError)) -> bool {
+        dismantle(&self.state, &self.held, tell)
+    }
+
     /// Writes out what the kernel holds back of the disks, and lets them go.
     pub fn release(self) -> io::Result<()> {
         self.held.iter().try_for_each(LoopDevice::sync)
@@ -65,7 +70,7 @@ pub fn create(nodes: &[Node], places: &Places) -> Result<Made, BlockError> {
     };
     for node in nodes {
         if let Err(error) = maker.node(node) {
-            take_down(&maker.made.state, &mut |_| {});
+            maker.made.take_down(&mut |_| {});
             remove_images(&maker.made.state);
             return Err(error);
         }
@@ -75,6 +80,11 @@ pub fn create(nodes: &[Node], places: &Places) -> Result<Made, BlockError> {
 
 /// Unmounts, closes and detaches everything, in reverse order. What fails is told to `tell`, and the rest goes on.
 pub fn take_down(state: &State, tell: &mut dyn FnMut(&BlockError)) -> bool {
+    dismantle(state, &[], tell)
+}
+
+fn dismantle(state: &State, held: &[LoopDevice], tell: &mut dyn FnMut(&BlockError)) -> bool {
+    let is_held = |device: &str| held.iter().any(|held| held.path() == Path::new(device));
     let mut well = true;
     for step in state.steps.iter().rev() {
         let result = match step {
@@ -99,8 +109,8 @@ pub fn take_down(state: &State, tell: &mut dyn FnMut(&BlockError)) -> bool {
             Step::Disk {
                 device: Some(device),
                 ..
-            } => detach(device),
-            Step::Disk { device: None, .. }
+            } if !is_held(device) => detach(device),
+            Step::Disk { .. }
             | Step::Mount { path: None, .. }
             | Step::FileSystem { .. }
             | Step::Fstab { .. } => Ok(()),
@@ -513,8 +523,24 @@ fn forget(disk: &str, number: usize, node: &str) -> Result<(), BlockError> {
     Ok(())
 }
 
+/// Detaches a loop device, and waits until it is gone: while anyone else has it open, if only to look at it, the kernel
+/// takes the wish and keeps the file.
 fn detach(device: &str) -> Result<(), BlockError> {
-    patiently(|| run("detach a loop device", "losetup", &["-d", device]).map(drop))
+    let name = device.trim_start_matches("/dev/");
+    let backing = PathBuf::from(format!("/sys/block/{name}/loop/backing_file"));
+    let held = std::fs::read_to_string(&backing).unwrap_or_default();
+    patiently(|| run("detach a loop device", "losetup", &["-d", device]).map(drop))?;
+    // Gone, or already somebody else's.
+    let is_kept = || std::fs::read_to_string(&backing).is_ok_and(|file| file == held);
+    for _ in 0..ATTEMPTS {
+        if !is_kept() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(BlockError::Held {
+        device: device.to_owned(),
+    })
 }
 
 fn unmount(path: &Path, kind: &str) -> Result<(), BlockError> {

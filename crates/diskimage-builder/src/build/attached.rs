@@ -143,7 +143,7 @@ impl Build<'_> {
             copy_to_fat(path, device).map_err(program("copy files to the ESP"))?;
         }
         let mut failure = None;
-        device::take_down(&attached.made.state, &mut |error| {
+        attached.made.take_down(&mut |error| {
             tell(&format!("{error}"));
             failure.get_or_insert_with(|| error.to_string());
         });

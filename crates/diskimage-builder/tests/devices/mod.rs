@@ -2,6 +2,8 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use super::{Site, eventually, is_root, log};
 
@@ -80,7 +82,7 @@ fn hooks_find_every_file_system_mounted_and_every_device_named() {
     assert!(!loop_is_left(&site), "{said}");
     site.check_clean();
     let tool = |program: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(program)
+        let output = Command::new(program)
             .args(arguments)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .output()
@@ -229,7 +231,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     site.hook("elements/el/install.d/50-el", "cat /dev/zero > /big\n");
     let tmp = site.path("tmp").display().to_string();
     let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program).args(arguments).status();
+        let status = Command::new(program).args(arguments).status();
         assert!(status.expect("starts").success());
     };
     run("mount", &["-t", "tmpfs", "-o", "size=32m", "tmpfs", &tmp]);
@@ -250,4 +252,50 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     assert!(said.contains("element `el`: install.d/50-el"), "{said}");
     assert_eq!(left, Vec::<String>::new());
     site.check_clean();
+}
+
+#[test]
+fn a_device_that_somebody_looks_at_is_gone_when_the_command_ends() {
+    if !possible() {
+        return;
+    }
+    let site = Site::new();
+    let here = |name: &str| site.path(name).display().to_string();
+    site.write("layout.yaml", "- local_loop: {name: image0}\n");
+    site.write(
+        "parameters.yaml",
+        &format!(
+            "{{config: {}, image-dir: {}, mount-base: {}, build-dir: {}, image-size: 8MiB}}\n",
+            here("layout.yaml"),
+            here("out"),
+            here("tmp"),
+            here("tmp"),
+        ),
+    );
+    let device_command = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_dib-block-device"))
+            .args(arguments)
+            .env("DIB_BLOCK_DEVICE_PARAMS_YAML", here("parameters.yaml"))
+            .output()
+            .expect("starts")
+    };
+    for step in ["init", "create"] {
+        let output = device_command(&[step]);
+        assert!(output.status.success(), "{step}: {}", log(&output));
+    }
+    let shown = device_command(&["getval", "image-block-device"]);
+    let node = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let watcher = std::fs::File::open(&node).expect("a loop device");
+    let watching = std::thread::spawn(move || {
+        // Long enough for a command that does not wait to end first; one that waits passes however long it takes.
+        let _ = receiver.recv_timeout(Duration::from_millis(500));
+        drop(watcher);
+    });
+    let output = device_command(&["delete"]);
+    let is_left = loop_is_left(&site);
+    drop(sender);
+    watching.join().expect("watcher");
+    assert!(output.status.success(), "{}", log(&output));
+    assert!(!is_left, "{node} still shows the image");
 }
