@@ -24,7 +24,7 @@ impl Orchestration {
         let name = &preview.stack.name;
         let href = wire::stack_href(&ask.base, &preview.stack.project, name, "None");
         shown["links"] = json!([wire::link("self", href)]);
-        shown["resources"] = members(&preview.stack, &preview.resources);
+        shown["resources"] = members(&preview.stack, &preview.resources, &[]);
         Ok(reply::ok(&json!({ "stack": shown })))
     }
 
@@ -120,8 +120,10 @@ impl Known {
         });
         let differ = change.properties.iter().map(|property| {
             let new = property.new.as_ref().map(hot::Value::to_json);
-            let both = json!({ "old": property.old.to_json(), "new": new });
-            (property.name.clone(), both)
+            let difference = json!({
+                "old": property.old.to_json(), "new": new, "replaces": property.replaces,
+            });
+            (property.name.clone(), difference)
         });
         json!({
             "resource_name": name,
@@ -141,7 +143,8 @@ impl Known {
                 .and_then(|resource| resource.attributes.as_ref())
                 .map_or_else(|| json!({}), hot::map_to_json),
             "description": found.map_or("", |resource| resource.description.as_str()),
-            // Ours: why, and which values differ.
+            // Ours: its names from the root, why, and which values differ.
+            "path": change.path,
             "because": change.because,
             "property_changes": Value::Object(differ.collect()),
         })
@@ -160,15 +163,18 @@ fn stack_identity(root: &Stack, stack_name: &str, stack_id: &str) -> Value {
 }
 
 /// Resources that would be made; the members of a nested stack stand for it, in a list of their own.
-fn members(stack: &Stack, resources: &[PreviewedResource]) -> Value {
-    let entries = resources.iter().map(|resource| match &resource.members {
-        Some(inner) => members(stack, inner),
-        None => previewed(stack, resource),
+fn members(stack: &Stack, resources: &[PreviewedResource], above: &[&str]) -> Value {
+    let entries = resources.iter().map(|resource| {
+        let path = [above, &[resource.name.as_str()]].concat();
+        match &resource.members {
+            Some(inner) => members(stack, inner, &path),
+            None => previewed(stack, resource, &path),
+        }
     });
     Value::Array(entries.collect())
 }
 
-fn previewed(stack: &Stack, resource: &PreviewedResource) -> Value {
+fn previewed(stack: &Stack, resource: &PreviewedResource, path: &[&str]) -> Value {
     json!({
         "resource_name": resource.name,
         "logical_resource_id": resource.name,
@@ -187,5 +193,7 @@ fn previewed(stack: &Stack, resource: &PreviewedResource) -> Value {
         "attributes": {},
         "description": resource.description,
         "properties": hot::map_to_json(&resource.properties),
+        // Ours: its names from the root.
+        "path": path,
     })
 }
