@@ -3,6 +3,7 @@
 //! A cloud that knows no reports (Heat itself), and a node with agents that send none, have `no report`.
 
 use anyhow::bail;
+use openstack_client::ClientError;
 use serde_json::{Value, json};
 
 use super::stack::text;
@@ -29,7 +30,11 @@ impl Machines {
     pub async fn read(context: &Context) -> anyhow::Result<Machines> {
         let cloud = context.cloud().await?;
         let nodes = cloud.get("baremetal", "v1/nodes/detail").await?;
-        let servers = cloud.get("compute", "servers").await?;
+        let servers = match cloud.get("compute", "servers").await {
+            // A seed without machines serves nodes, but no servers.
+            Err(ClientError::NoService { .. }) => Value::Null,
+            servers => servers?,
+        };
         let reports = cloud.find("orchestration", "node_reports").await?;
         let list = |reply: &Value, key: &str| reply[key].as_array().cloned().unwrap_or_default();
         Ok(Machines {

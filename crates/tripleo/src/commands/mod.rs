@@ -5,6 +5,8 @@ pub mod image;
 pub mod machines;
 pub mod node;
 pub mod node_config;
+pub mod preview;
 pub mod seed;
 pub mod stack;
+pub mod template_place;
 pub mod testenv;

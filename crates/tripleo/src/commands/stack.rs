@@ -8,6 +8,8 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
 use super::failures;
+use super::preview;
+use super::template_place::placed;
 use crate::context::Context;
 use crate::template_files;
 
@@ -18,7 +20,7 @@ pub enum StackCommand {
     Create(StackArgs),
     /// Update a stack and wait for it
     Update(StackArgs),
-    /// Show what an update would change, and change nothing
+    /// Show what creating or updating a stack would change and why, and change nothing
     Preview(StackArgs),
     /// List stacks
     List,
@@ -122,7 +124,7 @@ pub async fn run(context: &Context, command: StackCommand) -> anyhow::Result<()>
     match command {
         StackCommand::Create(args) => create(context, &args).await,
         StackCommand::Update(args) => update(context, &args).await,
-        StackCommand::Preview(args) => preview(context, &args).await,
+        StackCommand::Preview(args) => preview::preview(context, &args).await,
         StackCommand::List => list(context).await,
         StackCommand::Show { stack } => show(context, &stack).await,
         StackCommand::Delete { stack } => delete(context, &stack).await,
@@ -134,11 +136,9 @@ pub async fn run(context: &Context, command: StackCommand) -> anyhow::Result<()>
 /// Creates the stack and waits until it is complete.
 pub async fn create(context: &Context, args: &StackArgs) -> anyhow::Result<()> {
     let body = args.body()?;
-    context
-        .cloud()
-        .await?
-        .post("orchestration", "stacks", &body)
-        .await?;
+    let cloud = context.cloud().await?;
+    let asked = cloud.post("orchestration", "stacks", &body).await;
+    asked.map_err(|error| placed(error.into(), args.template.as_deref()))?;
     wait(context, &args.stack, "CREATE", args.timeout).await
 }
 
@@ -147,71 +147,13 @@ pub async fn update(context: &Context, args: &StackArgs) -> anyhow::Result<()> {
     let body = args.body()?;
     let cloud = context.cloud().await?;
     let path = identity(context, &args.stack).await?;
-    if args.existing {
-        cloud.patch("orchestration", &path, &body).await?;
+    let asked = if args.existing {
+        cloud.patch("orchestration", &path, &body).await
     } else {
-        cloud.put("orchestration", &path, &body).await?;
-    }
-    wait(context, &args.stack, "UPDATE", args.timeout).await
-}
-
-async fn preview(context: &Context, args: &StackArgs) -> anyhow::Result<()> {
-    let body = args.body()?;
-    let cloud = context.cloud().await?;
-    let path = format!(
-        "{}/preview?show_nested=true",
-        identity(context, &args.stack).await?
-    );
-    let reply = if args.existing {
-        cloud.patch("orchestration", &path, &body).await?
-    } else {
-        cloud.put("orchestration", &path, &body).await?
+        cloud.put("orchestration", &path, &body).await
     };
-    let changes = &reply["resource_changes"];
-    let mut rows = Vec::new();
-    for kind in ["added", "updated", "replaced", "deleted", "unchanged"] {
-        for change in changes[kind].as_array().into_iter().flatten() {
-            rows.push(vec![
-                kind.to_owned(),
-                text(&change["resource_name"]),
-                text(&change["resource_type"]),
-                text(&change["stack_identity"]["stack_name"]),
-            ]);
-        }
-    }
-    context
-        .output
-        .table(&["change", "resource", "type", "stack"], &rows);
-    Ok(())
-}
-
-/// Whether an update would change anything.
-pub async fn would_change(context: &Context, args: &StackArgs) -> anyhow::Result<bool> {
-    let path = format!(
-        "{}/preview?show_nested=true",
-        identity(context, &args.stack).await?
-    );
-    let reply = context
-        .cloud()
-        .await?
-        .put("orchestration", &path, &args.body()?)
-        .await?;
-    let changes = &reply["resource_changes"];
-    Ok(["added", "replaced", "deleted"].iter().any(|kind| {
-        changes[*kind]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-    }) || changes["updated"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|change| !is_nested(change)))
-}
-
-/// Heat always says that a nested stack is updated; what matters is what is in it.
-fn is_nested(change: &Value) -> bool {
-    let kind = text(&change["resource_type"]);
-    kind.ends_with(".yaml") || kind.ends_with(".template") || kind == "OS::Heat::ResourceGroup"
+    asked.map_err(|error| placed(error.into(), args.template.as_deref()))?;
+    wait(context, &args.stack, "UPDATE", args.timeout).await
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
@@ -349,10 +291,8 @@ async fn wait(context: &Context, stack: &str, action: &str, minutes: u64) -> any
         let outputs_action = status.starts_with(action) || status.starts_with("ROLLBACK");
         if outputs_action && status.ends_with("_COMPLETE") {
             if status.starts_with("ROLLBACK") {
-                bail!(
-                    "stack {stack} failed and was rolled back: {}",
-                    text(&now["stack_status_reason"])
-                );
+                let why = first_failure(context, &now).await.unwrap_or_default();
+                bail!("stack {stack} failed and was rolled back: {why}");
             }
             return Ok(());
         }
@@ -369,6 +309,19 @@ async fn wait(context: &Context, stack: &str, action: &str, minutes: u64) -> any
         ));
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Why a stack that was rolled back had to be: the stack itself tells only how the rollback went.
+async fn first_failure(context: &Context, stack: &Value) -> anyhow::Result<String> {
+    let (name, id) = (&stack["stack_name"], text(&stack["id"]));
+    let path = format!("stacks/{}/{id}/events?sort_dir=desc", text(name));
+    let reply = context.cloud().await?.get("orchestration", &path).await?;
+    let events = reply["events"].as_array().into_iter().flatten();
+    let mut failed = events.filter(|event| {
+        event["resource_name"] == *name && text(&event["resource_status"]).ends_with("_FAILED")
+    });
+    let event = failed.next().context("no event tells why")?;
+    Ok(text(&event["resource_status_reason"]))
 }
 
 /// What a waiting operator wants to know: which resources are under way.

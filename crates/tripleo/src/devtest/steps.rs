@@ -18,7 +18,7 @@ use super::settings::Size;
 use super::testenv_json::{BaremetalNetwork, Testenv};
 use super::{Outcome, Story};
 use crate::commands::stack::{self, StackArgs, text};
-use crate::commands::{image, node};
+use crate::commands::{image, node, preview};
 use crate::context::Context;
 
 /// The stack that holds the provisioning network.
@@ -349,7 +349,7 @@ impl Story<'_> {
             .find("orchestration", &format!("stacks/{stack}"))
             .await?
             && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
-            && !stack::would_change(self.context, &args).await?
+            && !preview::would_change(self.context, &args).await?
         {
             return Ok(Outcome::Kept);
         }
