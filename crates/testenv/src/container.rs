@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::boot::Prepared;
@@ -23,6 +25,9 @@ use crate::error::LabError;
 
 /// What systemd-nspawn ends with when the machine asked for a restart.
 const RESTART_ASKED: i32 = 133;
+
+/// Where systemd-nspawn, since version 256, mounts a directory of its own for each machine.
+const EXPORTS: &str = "/run/systemd/nspawn/unix-export";
 
 /// Enters control groups, then becomes the program: nothing of it may run outside of them.
 const ENTER: &str =
@@ -206,6 +211,7 @@ pub fn run(
     // Whatever happened, nothing of the machine may stay behind.
     group.kill(Some(child.id()));
     let status = child.wait().map_err(cannot)?;
+    forget_export(&start.unique_name)?;
     if outcome? {
         let again = switch.ordered().is_some_and(|order| order.again);
         return Ok(End::Stopped { again });
@@ -218,6 +224,19 @@ pub fn run(
             status: status.signal().map_or(-1, |signal| 128 + signal),
         },
     })
+}
+
+/// Takes away what systemd-nspawn mounts outside of a machine, and leaves there when it is killed, as it is when power is cut: it
+/// refuses to start a machine of the same name beside it.
+fn forget_export(name: &str) -> Result<(), LabError> {
+    let place = Path::new(EXPORTS).join(name);
+    match unmount(&place, UnmountFlags::DETACH) {
+        // Older versions have no such mount, and one that ended by itself has none left.
+        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => Ok(()),
+        Err(error) => Err(LabError::io(format!("unmount {}", place.display()))(
+            error.into(),
+        )),
+    }
 }
 
 /// Waits until the machine ends; tells whether it was told to.

@@ -111,3 +111,22 @@ fn a_disk_starts_with_its_config_drive_and_fills_its_partition() {
         },
     );
 }
+
+#[test]
+fn a_machine_whose_power_was_cut_starts_again() {
+    isolated("boot::a_machine_whose_power_was_cut_starts_again", || {
+        let lab = Lab::start(false, |state| {
+            let script = "echo it runs\nwhile :; do sleep 0.05; done\n";
+            medium::disk(&state.join("disks/node0-disk0.raw"), script, "{}");
+        });
+        let client = lab.client();
+        for start in 1..=3 {
+            client.power("node0", Reset::On).expect("power");
+            until("the system runs", || {
+                lab.console().matches("it runs").count() == start
+            });
+            client.power("node0", Reset::ForceOff).expect("power");
+            until("the machine is off", || lab.is_off());
+        }
+    });
+}
