@@ -199,7 +199,8 @@ impl Mbr {
                 );
                 if let Some(next) = logical.get(at + 1) {
                     let place = next.first - self.alignment;
-                    let end = (next.first + next.sectors).next_multiple_of(self.alignment);
+                    // Not a sector more: readers (libblkid 2.41) pass over a link that leads out of the extended partition.
+                    let end = next.first + next.sectors;
                     record.put(1, false, LINK, (place - start, place), end - place);
                 }
                 records.push((own, record));
@@ -312,6 +313,29 @@ mod tests {
         assert_eq!(u32_at(&disk, first + 446 + 8), 2048);
         assert_eq!(u32_at(&disk, first + 446 + 16 + 8), 11 * 2048);
         assert_eq!(u32_at(&disk, first + 446 + 16 + 12), 11 * 2048);
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_extended_partition() {
+        let disk = tempfile::tempfile().expect("file");
+        // Like a disk that is as large as what it holds, and not a multiple of the alignment.
+        let sectors = 32 * MIB / SECTOR + 384;
+        disk.set_len(sectors * SECTOR).expect("size");
+        let mut table = Mbr::new(1, sectors, 2048);
+        table.append(&wanted("a", 8, false)).expect("fits");
+        let rest = Wanted {
+            bytes: table.free(),
+            ..wanted("b", 0, false)
+        };
+        table.append(&rest).expect("fits");
+        table.write(&disk).expect("writes");
+        let extended = u32_at(&disk, 446 + 12);
+        let record = MIB;
+        let link = (
+            u32_at(&disk, record + 446 + 16 + 8),
+            u32_at(&disk, record + 446 + 16 + 12),
+        );
+        assert_eq!(link.0 + link.1, extended);
     }
 
     #[test]
