@@ -234,7 +234,7 @@ impl Maker<'_> {
                 number: place.number,
                 device: node.clone(),
             });
-            show(&device, &node, &place)?;
+            show(&device, place.number, &node)?;
         }
         Ok(())
     }
@@ -342,7 +342,6 @@ impl Maker<'_> {
 /// Where a partition lies.
 struct Place {
     number: usize,
-    offset: u64,
     bytes: u64,
 }
 
@@ -385,7 +384,6 @@ fn write_mbr(raw: &File, image: &Path, table: &Table) -> Result<Vec<Place>, Bloc
     mbr.write(raw).map_err(table_failed(image))?;
     let place = |entry: &disk::mbr::Entry| Place {
         number: entry.number,
-        offset: entry.offset(),
         bytes: entry.size(),
     };
     Ok(mbr.entries.iter().map(place).collect())
@@ -409,7 +407,6 @@ fn write_gpt(
     let total = raw.metadata().map_err(file("read", image))?.len();
     let mut free = total.saturating_sub(2 * MIB);
     let mut places = Vec::new();
-    let mut offset = MIB;
     for (at, partition) in table.partitions.iter().enumerate() {
         let bytes = bytes_of(partition, free);
         if bytes > free || bytes < MIB {
@@ -422,10 +419,8 @@ fn write_gpt(
         let bytes = bytes / MIB * MIB;
         places.push(Place {
             number: at + 1,
-            offset,
             bytes,
         });
-        offset += bytes;
     }
     let kinds: Option<Vec<Uuid>> = table
         .partitions
@@ -484,18 +479,20 @@ fn type_of(kind: &str) -> Option<Uuid> {
     }
 }
 
+/// One partition, as `partx` wants to be told of it.
+fn only(number: usize) -> String {
+    format!("{number}:{number}")
+}
+
 /// Makes the kernel show a partition as a device.
-fn show(disk: &str, node: &str, place: &Place) -> Result<(), BlockError> {
-    // The kernel counts in 512 bytes, however large the sectors are.
-    let (number, start, length) = (
-        place.number.to_string(),
-        (place.offset / 512).to_string(),
-        (place.bytes / 512).to_string(),
-    );
+fn show(disk: &str, number: usize, node: &str) -> Result<(), BlockError> {
+    // The table was written into the file: what the device holds of it in memory may be older.
+    run("read a disk again", "blockdev", &["--flushbufs", disk])?;
+    // Debian 13 has no `addpart`.
     let shown = run(
         "show a partition",
-        "addpart",
-        &[disk, &number, &start, &length],
+        "partx",
+        &["--add", "--nr", &only(number), disk],
     );
     let short = |path: &str| path.trim_start_matches("/dev/").to_owned();
     let numbers = format!("/sys/block/{}/{}/dev", short(disk), short(node));
@@ -518,7 +515,14 @@ fn forget(disk: &str, number: usize, node: &str) -> Result<(), BlockError> {
     if !is_shown {
         return Ok(());
     }
-    patiently(|| run("hide a partition", "delpart", &[disk, &number.to_string()]).map(drop))?;
+    patiently(|| {
+        run(
+            "hide a partition",
+            "partx",
+            &["--delete", "--nr", &only(number), disk],
+        )
+        .map(drop)
+    })?;
     let _ = std::fs::remove_file(node);
     Ok(())
 }
