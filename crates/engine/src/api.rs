@@ -482,6 +482,8 @@ pub struct Deployment {
 pub struct ServerMetadata {
     /// The document: `{"os-collect-config": …, "deployments": […], …}`.
     pub document: serde_json::Value,
+    /// The same as text.
+    pub text: String,
     /// Changes when the document does. Without quotes.
     pub etag: String,
 }

@@ -21,6 +21,7 @@ use crate::error::EngineError;
 use crate::failure::Failure;
 use crate::metadata::Bells;
 use crate::model::Root;
+use crate::places::Places;
 use crate::plugins::{self, Outcome, Work};
 use crate::record;
 use crate::tick::{Ended, Tick};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     pub owner: String,
     roots: Mutex<HashMap<StackId, Arc<Live>>>,
     pub bells: Bells,
+    pub places: Places,
     tasks: Mutex<JoinSet<()>>,
     /// Counts what the cloud says.
     moved: watch::Sender<u64>,
@@ -89,6 +91,7 @@ impl Core {
             owner: Uuid::new_v4().to_string(),
             roots: Mutex::new(HashMap::new()),
             bells: Bells::default(),
+            places: Places::default(),
             tasks: Mutex::new(JoinSet::new()),
             moved: watch::Sender::new(0),
             happened: watch::Sender::new(0),

@@ -417,7 +417,7 @@ impl Engine {
         server_id: &str,
         etag: &str,
         until: Timestamp,
-    ) -> Result<Option<ServerMetadata>, EngineError> {
+    ) -> Result<Option<Arc<ServerMetadata>>, EngineError> {
         self.core().wait_document(server_id, etag, until).await
     }
 
@@ -427,7 +427,7 @@ impl Engine {
         server_id: &str,
         secret: &str,
     ) -> Result<bool, EngineError> {
-        let found = self.core().server(server_id).and_then(|found| found.secret);
+        let found = self.core().metadata_secret(server_id);
         Ok(found.is_some_and(|wanted| {
             // Digests have one length and tell nothing of where the texts differ.
             let digest = |text: &str| Sha256::digest(text.as_bytes());

@@ -18,6 +18,7 @@ mod load;
 mod metadata;
 mod model;
 mod ops;
+mod places;
 mod plugins;
 mod preview;
 mod record;

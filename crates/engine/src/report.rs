@@ -14,6 +14,7 @@ use crate::api::{NodeReport, Report, StackId};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::load;
+use crate::metadata::no_server;
 use crate::model::{Notes, Root, Row};
 use crate::plugins;
 use crate::signal::event_of;
@@ -168,13 +169,6 @@ impl Place {
             time,
             report,
         }
-    }
-}
-
-fn no_server(key: &str) -> EngineError {
-    EngineError::NotFound {
-        what: "The Server",
-        name: key.to_owned(),
     }
 }
 

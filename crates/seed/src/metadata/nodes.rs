@@ -1,8 +1,10 @@
 //! Documents and reports of the engine's servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use engine::{Engine, EngineError, Report, ServerMetadata};
 use jiff::Timestamp;
 
@@ -26,7 +28,9 @@ impl Nodes for EngineNodes {
 
     async fn document(&self, server: &str) -> Result<Document, NodesError> {
         let found = self.engine.metadata(server).await;
-        found.map(document).map_err(|error| absent(server, error))
+        found
+            .map(|found| document(Arc::new(found)))
+            .map_err(|error| absent(server, error))
     }
 
     async fn changed(
@@ -55,10 +59,19 @@ impl Nodes for EngineNodes {
     }
 }
 
-fn document(metadata: ServerMetadata) -> Document {
+fn document(metadata: Arc<ServerMetadata>) -> Document {
     Document {
         etag: format!("\"{}\"", metadata.etag),
-        text: metadata.document.to_string().into(),
+        text: Bytes::from_owner(Text(metadata)),
+    }
+}
+
+/// The text of a document that others may share.
+struct Text(Arc<ServerMetadata>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.text.as_bytes()
     }
 }
 
