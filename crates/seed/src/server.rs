@@ -1,9 +1,7 @@
 //! Listens, and hands each request to the service whose prefix it has.
 //!
-//! The accept loop is our own, on hyper: thousands of nodes hold a connection each, so buffers are small, and an
-//! idle connection is kept as long as the client wants, because clients report closed ones as failures.
+//! What happens on a connection is in [`crate::connection`].
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,29 +9,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Request, StatusCode, Uri, header, uri::PathAndQuery};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use openstack_api::Origin;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::connection::Connection;
 use crate::{SeedError, unread};
 
-/// Buffers of connections of nodes. Hyper takes no less.
-const SMALL_BUFFER: usize = 8 << 10;
-/// Buffers of connections of operators may grow to this, so that uploads flow.
-const LARGE_BUFFER: usize = 256 << 10;
-/// A connection without a request for so long is given up; clients keep theirs for seconds.
-const IDLE: Duration = Duration::from_secs(900);
-/// A TLS handshake that takes longer is not going to succeed.
-const HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long open requests may go on when the seed is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -69,7 +55,7 @@ impl Services {
     }
 
     /// Cuts the prefix off and asks the service behind it.
-    async fn answer<B>(
+    pub(crate) async fn answer<B>(
         &self,
         mut request: Request<B>,
         scheme: &'static str,
@@ -189,6 +175,7 @@ impl Listener {
                         services: Arc::clone(&services),
                         local: self.address.to_string(),
                         small: self.small,
+                        stop: stop.clone(),
                         ends: ends.clone(),
                     };
                     let tls = tls.clone();
@@ -206,64 +193,6 @@ impl Listener {
         open.close();
         if tokio::time::timeout(FAREWELL, open.wait()).await.is_err() {
             tracing::warn!(open = open.len(), "requests were cut off at the end");
-        }
-    }
-}
-
-struct Connection {
-    services: Arc<Services>,
-    local: String,
-    small: bool,
-    ends: CancellationToken,
-}
-
-impl Connection {
-    async fn accept(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Without it a node that lost power holds its connection for ever.
-        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-        let _ = stream.set_nodelay(true);
-        match tls {
-            None => self.serve(stream, "http").await,
-            Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream, "https").await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
-        }
-    }
-
-    async fn serve(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        scheme: &'static str,
-    ) {
-        let (services, local) = (self.services, self.local);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (services, local) = (Arc::clone(&services), local.clone());
-            async move { Ok::<_, Infallible>(services.answer(request, scheme, &local).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            .max_buf_size(if self.small {
-                SMALL_BUFFER
-            } else {
-                LARGE_BUFFER
-            })
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let mut told = false;
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = self.ends.cancelled(), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const AT_ONCE: u64 = 100;
 
 /// So many of the others are answered a second.
-const PER_SECOND: u64 = 1000;
+const PER_SECOND: u64 = 4000;
 
 /// The longest pause, whatever their number.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -62,9 +62,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_crowd_is_spread() {
         let crowd = Crowd::default();
-        let pauses: Vec<Duration> = (0..1100).map(|_| crowd.pause()).collect();
+        let pauses: Vec<Duration> = (0..4100).map(|_| crowd.pause()).collect();
         assert!(pauses[..100].iter().all(Duration::is_zero));
-        assert_eq!(pauses[1099], Duration::from_secs(1));
+        assert_eq!(pauses[4099], Duration::from_secs(1));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(crowd.pause(), Duration::ZERO);
     }

@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::later::{Holds, Later};
 use crowd::Crowd;
 
 pub use nodes::EngineNodes;
@@ -106,59 +107,33 @@ impl Metadata {
         let metadata = Arc::new(self);
         Router::new().fallback(move |request: Request<Body>| {
             let metadata = Arc::clone(&metadata);
-            async move { metadata.answer(request).await }
+            async move { answer(metadata, request).await }
         })
     }
 
-    async fn answer(&self, request: Request<Body>) -> Reply {
-        let path = request.uri().path().to_owned();
-        let mut words = path.trim_start_matches('/').split('/');
-        let (server, secret, rest) = (words.next(), words.next(), words.next());
-        let (Some(server), Some(secret), None) = (server, secret, words.next()) else {
-            return plain(StatusCode::NOT_FOUND);
-        };
-        let answer = match (request.method(), rest) {
-            (&Method::HEAD, None) => self.show(server, secret, None).await,
-            (&Method::GET, None) => {
-                let held = Held::asked(request.headers());
-                // The request is of no use while it is held, only in the way.
-                drop(request);
-                self.show(server, secret, held).await
-            }
-            (&Method::POST, Some("report")) => {
-                // Boxed: a held request must not carry the room for a report.
-                Box::pin(self.report(server, secret, request.into_body())).await
-            }
-            (_, None | Some("report")) => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
-            _ => Ok(plain(StatusCode::NOT_FOUND)),
-        };
-        answer.unwrap_or_else(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(%error, cause, "a node was not answered");
-            plain(StatusCode::SERVICE_UNAVAILABLE)
-        })
-    }
-
-    async fn show(
-        &self,
-        server: &str,
-        secret: &str,
-        held: Option<Held>,
-    ) -> Result<Reply, NodesError> {
+    /// The document as it is.
+    async fn show(&self, server: &str, secret: &str) -> Result<Reply, NodesError> {
         if !self.nodes.admits(server, secret).await? {
             return Ok(plain(StatusCode::NOT_FOUND));
         }
-        let Some(held) = held else {
-            return Ok(full(self.nodes.document(server).await?));
-        };
-        if held.wait.is_zero() {
-            let document = self.nodes.document(server).await?;
-            return Ok(if document.etag == held.etag {
-                unchanged(&held.etag)
-            } else {
-                full(document)
-            });
+        Ok(full(self.nodes.document(server).await?))
+    }
+
+    /// The document if it is not the one that the node has.
+    async fn compare(&self, server: &str, secret: &str, etag: &str) -> Result<Reply, NodesError> {
+        if !self.nodes.admits(server, secret).await? {
+            return Ok(plain(StatusCode::NOT_FOUND));
         }
+        let document = self.nodes.document(server).await?;
+        Ok(if document.etag == etag {
+            unchanged(etag)
+        } else {
+            full(document)
+        })
+    }
+
+    /// Waits for another document than the one that the node has.
+    async fn wait(&self, server: &str, held: &Held) -> Result<Reply, NodesError> {
         let began = Instant::now();
         let changed = tokio::select! {
             changed = self.nodes.changed(server, &held.etag, held.wait) => changed?,
@@ -191,6 +166,65 @@ impl Metadata {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Answers a node.
+async fn answer(metadata: Arc<Metadata>, request: Request<Body>) -> Reply {
+    let path = request.uri().path().to_owned();
+    let mut words = path.trim_start_matches('/').split('/');
+    let (server, secret, rest) = (words.next(), words.next(), words.next());
+    let (Some(server), Some(secret), None) = (server, secret, words.next()) else {
+        return plain(StatusCode::NOT_FOUND);
+    };
+    let answer = match (request.method(), rest) {
+        (&Method::HEAD, None) => metadata.show(server, secret).await,
+        (&Method::GET, None) => match Held::asked(request.headers()) {
+            None => metadata.show(server, secret).await,
+            Some(held) if held.wait.is_zero() => metadata.compare(server, secret, &held.etag).await,
+            Some(held) => {
+                let holds = request.extensions().get().copied();
+                hold(&metadata, (server, secret), held, holds).await
+            }
+        },
+        (&Method::POST, Some("report")) => {
+            metadata.report(server, secret, request.into_body()).await
+        }
+        (_, None | Some("report")) => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
+        _ => Ok(plain(StatusCode::NOT_FOUND)),
+    };
+    answer.unwrap_or_else(failed)
+}
+
+/// Holds a request; where its connection does that, hands the wait over to it.
+async fn hold(
+    metadata: &Arc<Metadata>,
+    (server, secret): (&str, &str),
+    held: Held,
+    holds: Option<Holds>,
+) -> Result<Reply, NodesError> {
+    if !metadata.nodes.admits(server, secret).await? {
+        return Ok(plain(StatusCode::NOT_FOUND));
+    }
+    let (metadata, server) = (Arc::clone(metadata), server.to_owned());
+    let etag = held.etag.clone();
+    let later = Later {
+        answer: Box::pin(async move {
+            let answer = metadata.wait(&server, &held).await;
+            answer.unwrap_or_else(failed)
+        }),
+        early: Box::new(move || unchanged(&etag)),
+    };
+    Ok(match holds {
+        Some(Holds) => later.into_response(),
+        None => later.answer.await,
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is where the error ends")]
+fn failed(error: NodesError) -> Reply {
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    tracing::error!(%error, cause, "a node was not answered");
+    plain(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// What a request that may be held asks.
@@ -256,4 +290,4 @@ fn plain(status: StatusCode) -> Reply {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,12 +5,19 @@ use std::sync::Mutex;
 use super::*;
 use tower::ServiceExt;
 
-struct Shelf {
-    text: tokio::sync::watch::Sender<String>,
+/// Documents of one server, whose text is its tag.
+pub(crate) struct Shelf {
+    pub(crate) text: tokio::sync::watch::Sender<String>,
     reports: Mutex<Vec<serde_json::Value>>,
 }
 
 impl Shelf {
+    pub(crate) fn new(text: &str) -> Arc<Shelf> {
+        let (text, _) = tokio::sync::watch::channel(text.to_owned());
+        let reports = Mutex::default();
+        Arc::new(Shelf { text, reports })
+    }
+
     fn now(&self) -> Document {
         let text = self.text.borrow().clone();
         let etag = format!("\"{text}\"");
@@ -65,9 +72,7 @@ struct Seen {
 
 impl Lab {
     fn new() -> Lab {
-        let (text, _) = tokio::sync::watch::channel("1".to_owned());
-        let reports = Mutex::default();
-        let shelf = Arc::new(Shelf { text, reports });
+        let shelf = Shelf::new("1");
         let stop = CancellationToken::new();
         let router = Metadata::new(Arc::clone(&shelf) as _, stop.clone()).router();
         Lab {
