@@ -19,7 +19,7 @@ pub(crate) struct Seed<'a>(pub &'a Json);
 fn kept(row: &Row) -> &'static [&'static str] {
     match row.plugin.as_str() {
         "OS::Heat::RandomString" => &["value"],
-        "OS::Nova::KeyPair" => &["private_key"],
+        "OS::Nova::KeyPair" => &["private_key", "public_key"],
         _ if is_deployment(row) => &["derived", "outputs", "outputs_declared"],
         _ if is_server(row) => &["metadata_secret"],
         _ => &[],
