@@ -63,8 +63,9 @@ impl Context {
                 path: settings.state.clone(),
             });
         }
-        let store = Store::open(&settings.state.join("seed.sqlite"), &migrations())
-            .map_err(SeedError::Store)?;
+        let path = settings.state.join("seed.sqlite");
+        let store = Store::open(&path, &migrations())
+            .map_err(|source| SeedError::Store { path, source })?;
         let (identity, login) = Identity::open(
             store.clone(),
             &settings.state,

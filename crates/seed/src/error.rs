@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use store::StoreError;
 
@@ -41,10 +41,14 @@ pub enum SeedError {
         source: io::Error,
     },
     /// The certificate or its key cannot be used.
-    #[error("cannot use the certificate {path}", path = path.display())]
+    #[error("cannot use the {what} {path} for TLS", path = path.display())]
     Tls {
-        /// Certificate or key.
+        /// `certificate` or `key`.
+        what: &'static str,
+        /// Its file.
         path: PathBuf,
+        /// What to do about it.
+        advice: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -59,8 +63,13 @@ pub enum SeedError {
         scheme: &'static str,
     },
     /// The database cannot be used.
-    #[error("cannot use the database")]
-    Store(#[source] StoreError),
+    #[error("cannot use the database {path}", path = path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
     /// A service cannot start.
     #[error("the service `{service}` cannot start")]
     Service {
@@ -89,15 +98,39 @@ impl SeedError {
             {
                 Some("no interface of this machine has this address yet".to_owned())
             }
-            SeedError::Store(source) => source.hint(),
+            SeedError::Tls { advice, .. } => Some(advice.clone()),
+            SeedError::Store { path, source } => Some(advice(path, source)),
             SeedError::State { .. }
             | SeedError::Key { .. }
             | SeedError::NoAddress
             | SeedError::Listen { .. }
-            | SeedError::Tls { .. }
             | SeedError::Url { .. }
             | SeedError::Service { .. }
             | SeedError::Runtime(_) => None,
         }
+    }
+}
+
+/// What to do about a database that this program did not make, or not like this.
+fn advice(path: &Path, source: &StoreError) -> String {
+    let place = path.parent().unwrap_or(path).display();
+    match source {
+        StoreError::Changed { .. } => format!(
+            "{place} is the state of another build of the seed: start that build on it, or give another \
+             --state; nothing in it was changed"
+        ),
+        StoreError::Newer { .. } => format!(
+            "{place} was used by a newer seed: start that one, or restore the copy made before it ran; \
+             nothing in it was changed"
+        ),
+        StoreError::Open { .. }
+        | StoreError::Sql { .. }
+        | StoreError::Column { .. }
+        | StoreError::Closed
+        | StoreError::Panicked => format!(
+            "if {} is no file of a seed, give another --state; if it is, see whether the disk is full or \
+             broken, and restore a copy",
+            path.display()
+        ),
     }
 }

@@ -433,3 +433,20 @@ async fn odd_requests_are_refused_in_the_form_of_the_service() {
     }
     seed.stop().await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seed.sqlite");
+    let foreign = "the notes of somebody else, long enough to be read as a header of a database, and no such thing at all";
+    fs::write(&path, foreign).unwrap();
+    let refused = seed::serve_until(settings(dir.path(), None), |_| {}, std::future::pending());
+    let error = refused.await.unwrap_err();
+    assert!(
+        error.to_string().contains(&*path.to_string_lossy()),
+        "{error}"
+    );
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("give another --state"), "{hint}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+}
