@@ -14,6 +14,22 @@ need_root() {
   [ "$(id -u)" = 0 ] || fail "this needs root (it makes namespaces, mounts and network interfaces of its own); run it with sudo"
 }
 
+# shown LOG: on a terminal, the log's last line in place, until it is ended.
+shown() {
+  while sleep 1 && kill -0 $$ 2>/dev/null; do printf '\r\033[K  %.70s' "$(tail -n 1 "$1" 2>/dev/null)" >&2; done
+}
+
+# logged LOG COMMAND...: runs the command with its words in the log; on a terminal the last of them is shown meanwhile.
+logged() {
+  local log=$1 outcome=0 show=
+  shift
+  : >"$log"
+  if [ -t 2 ]; then shown "$log" & show=$!; fi
+  "$@" >"$log" 2>&1 || outcome=$?
+  if [ -n "$show" ]; then kill "$show"; wait "$show" 2>/dev/null; printf '\r\033[K' >&2; fi
+  return $outcome
+}
+
 # need_packages NAME...: installs those Debian packages that are not there.
 need_packages() {
   local missing=() package
@@ -21,23 +37,27 @@ need_packages() {
     [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")
   done
   [ ${#missing[@]} = 0 ] && return
-  say "installing: ${missing[*]}"
-  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
-    >"$LOGS/apt.log" 2>&1 || { tail -n 20 "$LOGS/apt.log" >&2; fail "apt-get failed; the whole log is in $LOGS/apt.log"; }
+  say "installing with apt-get (log: $LOGS/apt.log): ${missing[*]}"
+  logged "$LOGS/apt.log" install_packages "${missing[@]}" ||
+    { tail -n 20 "$LOGS/apt.log" >&2; fail "apt-get failed; the whole log is $LOGS/apt.log"; }
 }
 
-# need_rust: a toolchain that can build this workspace; the distribution's newest where the host has none.
-need_rust() {
-  local want have
+install_packages() { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
+
+# rust_suits: whether the host's toolchain can build this workspace; leaves what is wanted and what is there in `want` and `have`.
+rust_suits() {
   want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
   have=$(cargo --version 2>/dev/null | awk '{print $2}')
-  if [ -z "$have" ] || [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" != "$want" ]; then
-    need_packages rustc-web cargo-web rustfmt-web rust-web-clippy
-    hash -r
-    have=$(cargo --version 2>/dev/null | awk '{print $2}')
-    [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
-      fail "Rust $want or newer is needed, the host has ${have:-none} and its packages offer nothing newer; install a toolchain and run this again"
-  fi
+  [ -n "$have" ] && [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ]
+}
+
+# rust_packages: the distribution's newest toolchain, where the host has none that suits.
+rust_packages() { rust_suits || printf '%s ' rustc-web cargo-web rustfmt-web rust-web-clippy; }
+
+# need_rust: after need_packages with what rust_packages named.
+need_rust() {
+  hash -r
+  rust_suits || fail "Rust $want or newer is needed, the host has ${have:-none} and its packages offer nothing newer; install a toolchain and run this again"
 }
 
 # build_first: the image builder and the static node binary, which is all that image builds need.
