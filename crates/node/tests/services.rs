@@ -32,9 +32,19 @@ case " $* " in
     *" is-enabled "*) eval "unit=\${$#}"; [ -e "$HERE/units/$unit.enabled" ] ;;
     *" enable "*) eval "unit=\${$#}"; : > "$HERE/units/$unit.enabled" ;;
     *" show "*)
-        eval "unit=\${$#}"
-        property=${2#--property=}
-        cat "$HERE/units/$unit.$property" 2>/dev/null || case $property in ActiveState) echo inactive ;; *) echo 0 ;; esac
+        value= properties=
+        while [ "${2#-}" != "$2" ]; do
+            case $2 in --value) value=1 ;; *) properties="$properties ${2#--property=}" ;; esac
+            shift
+        done
+        shift
+        for unit; do
+            for property in $properties; do
+                [ -n "$value" ] || printf '%s=' "$property"
+                cat "$HERE/units/$unit.$property" 2>/dev/null || case $property in Id) echo "$unit" ;; ActiveState) echo inactive ;; *) echo 0 ;; esac
+            done
+            [ -n "$value" ] || echo
+        done
         ;;
     *" restart "*)
         eval "unit=\${$#}"
