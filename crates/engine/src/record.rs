@@ -351,45 +351,7 @@ fn put_one(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreE
                 params![root, body],
             )?;
         }
-        Put::Stack {
-            id: stack,
-            parent,
-            resource,
-            project,
-            name,
-            action,
-            status,
-            reason,
-            created,
-            updated,
-            deleted,
-            pass,
-        } => {
-            let owner = parent.is_none().then_some(owner);
-            tx.execute(
-                "INSERT INTO engine_stack (id, root, parent, resource, project, name, action, status,
-                     reason, created, updated, deleted, owner, pass)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-                 ON CONFLICT (id) DO UPDATE SET name = ?6, action = ?7, status = ?8, reason = ?9,
-                     updated = ?11, deleted = ?12, pass = ?14",
-                params![
-                    stack.to_string(),
-                    root,
-                    parent.map(|one| one.to_string()),
-                    resource.map(id),
-                    project,
-                    name,
-                    action.as_str(),
-                    status.as_str(),
-                    reason,
-                    created.as_millisecond(),
-                    updated.map(Timestamp::as_millisecond),
-                    deleted.map(Timestamp::as_millisecond),
-                    owner,
-                    *pass as i64
-                ],
-            )?;
-        }
+        Put::Stack { .. } => put_stack(tx, root, owner, put)?,
         Put::Row(row) => put_row(tx, root, row)?,
         Put::DropRow(row) => {
             tx.execute(
@@ -439,6 +401,51 @@ fn put_one(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreE
         Put::DropUser(user) => {
             tx.execute("DELETE FROM engine_user WHERE id = ?1", params![user])?;
         }
+    }
+    Ok(())
+}
+
+fn put_stack(tx: &Tx<'_>, root: &str, owner: &str, put: &Put) -> Result<(), StoreError> {
+    // The others are written by `put_one` itself.
+    if let Put::Stack {
+        id: stack,
+        parent,
+        resource,
+        project,
+        name,
+        action,
+        status,
+        reason,
+        created,
+        updated,
+        deleted,
+        pass,
+    } = put
+    {
+        let owner = parent.is_none().then_some(owner);
+        tx.execute(
+            "INSERT INTO engine_stack (id, root, parent, resource, project, name, action, status,
+                     reason, created, updated, deleted, owner, pass)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                 ON CONFLICT (id) DO UPDATE SET name = ?6, action = ?7, status = ?8, reason = ?9,
+                     updated = ?11, deleted = ?12, pass = ?14",
+            params![
+                stack.to_string(),
+                root,
+                parent.map(|one| one.to_string()),
+                resource.map(id),
+                project,
+                name,
+                action.as_str(),
+                status.as_str(),
+                reason,
+                created.as_millisecond(),
+                updated.map(Timestamp::as_millisecond),
+                deleted.map(Timestamp::as_millisecond),
+                owner,
+                *pass as i64
+            ],
+        )?;
     }
     Ok(())
 }

@@ -127,17 +127,7 @@ impl Connection {
                 Ok::<_, Infallible>(response)
             }
         });
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            // A client may say that it sends nothing more, and wait for its answer.
-            .half_close(true)
-            .max_buf_size(if self.small {
-                SMALL_BUFFER
-            } else {
-                LARGE_BUFFER
-            })
-            .serve_connection(TokioIo::new(socket), service);
+        let mut connection = http(self.small).serve_connection(TokioIo::new(socket), service);
         let mut ends = pin!(self.ends.cancelled());
         let mut told = false;
         let taken = poll_fn(|context| {
@@ -171,6 +161,17 @@ impl Connection {
             }
         }
     }
+}
+
+/// How hyper is to speak.
+fn http(small: bool) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        // A client may say that it sends nothing more, and wait for its answer.
+        .half_close(true)
+        .max_buf_size(if small { SMALL_BUFFER } else { LARGE_BUFFER });
+    http
 }
 
 /// Whether the client wants nothing after the answer to this.
