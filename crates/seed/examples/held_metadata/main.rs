@@ -2,6 +2,10 @@
 //!
 //!     cargo run -p seed --example held_metadata -- --nodes 50
 //!     cargo run -p seed --example held_metadata -- --nodes 100 --connections 10000
+//!     cargo run -p seed --example held_metadata -- --nodes 50 --agents target/ci
+//!
+//! With `--agents` the nodes are processes: `os-collect-config` of that directory holds each request, and a change has
+//! arrived when `os-apply-config` has written the new value into a file.
 //!
 //! Starts a seed of its own on the loopback with a cloud in memory, makes a stack of servers, holds
 //! as many requests as asked, changes one parameter of the stack, and waits until every request was
@@ -9,9 +13,11 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
-use std::io::{BufRead as _, Write as _};
+mod agents;
+#[path = "../shared/mod.rs"]
+mod shared;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,6 +25,9 @@ use clap::Parser;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use agents::Agents;
+use shared::{Operator, Seed};
 
 /// A change that takes longer than this to reach a node is a failure, not a figure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +40,9 @@ struct Args {
     /// How many requests are held; they are spread over the servers
     #[arg(long)]
     connections: Option<usize>,
+    /// Let the agents in this directory hold the requests, one for each server
+    #[arg(long, value_name = "DIR", conflicts_with = "connections")]
+    agents: Option<PathBuf>,
     /// How many times the parameter is changed
     #[arg(long, default_value_t = 3)]
     changes: usize,
@@ -39,183 +51,11 @@ struct Args {
     serve: Option<PathBuf>,
 }
 
-#[derive(Parser)]
-struct Server {
-    #[command(flatten)]
-    args: seed::SeedArgs,
-}
-
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     match &args.serve {
-        Some(state) => serve(state),
+        Some(state) => shared::serve(state),
         None => measure(&args),
-    }
-}
-
-fn serve(state: &Path) -> anyhow::Result<()> {
-    let words = [
-        "seed",
-        "--listen",
-        "127.0.0.1:0",
-        "--cloud",
-        "sim",
-        "--state",
-    ];
-    let words = words.map(std::ffi::OsString::from).into_iter();
-    let server = Server::parse_from(words.chain([state.as_os_str().to_owned()]));
-    let settings = seed::Settings::try_from(server.args)?;
-    seed::run(settings, |url| {
-        let mut out = std::io::stdout();
-        // The starter reads one line; if it is gone, the end comes by itself.
-        let _ = writeln!(out, "{url}").and_then(|()| out.flush());
-    })?;
-    Ok(())
-}
-
-/// A seed that ends with its holder.
-struct Seed {
-    process: Child,
-    url: String,
-    state: tempfile::TempDir,
-}
-
-impl Seed {
-    fn start() -> anyhow::Result<Seed> {
-        let state = tempfile::tempdir()?;
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("--serve")
-            .arg(state.path())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let out = process.stdout.take().context("the seed has no output")?;
-        let mut url = String::new();
-        std::io::BufReader::new(out).read_line(&mut url)?;
-        ensure!(!url.is_empty(), "the seed did not start");
-        let url = url.trim().to_owned();
-        Ok(Seed {
-            process,
-            url,
-            state,
-        })
-    }
-
-    /// Resident memory in KiB.
-    fn memory(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.context("no VmRSS")?.parse()?)
-    }
-
-    /// CPU time so far, in clock ticks of 10 ms.
-    fn cpu(&self) -> anyhow::Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let after = stat.rsplit_once(')').context("no stat")?.1;
-        let words: Vec<&str> = after.split_whitespace().collect();
-        Ok(words[11].parse::<u64>()? + words[12].parse::<u64>()?)
-    }
-
-    fn password(&self) -> anyhow::Result<(String, String, String)> {
-        let text = std::fs::read_to_string(self.state.path().join("clouds.yaml"))?;
-        let word = |key: &str| {
-            let found = text.lines().find_map(|line| line.trim().strip_prefix(key));
-            let found = found.map(|value| value.trim().trim_matches(['"', '\'']).to_owned());
-            found.with_context(|| format!("clouds.yaml has no {key}"))
-        };
-        Ok((
-            word("username:")?,
-            word("password:")?,
-            word("project_name:")?,
-        ))
-    }
-}
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        // It holds nothing that a kill would leave behind but its directory, which goes next.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// An operator with a token.
-struct Operator {
-    http: reqwest::Client,
-    endpoint: String,
-    token: String,
-}
-
-impl Operator {
-    async fn login(seed: &Seed) -> anyhow::Result<Operator> {
-        let (user, password, project) = seed.password()?;
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let domain = json!({ "id": "default" });
-        let body = json!({ "auth": {
-            "identity": { "methods": ["password"], "password": { "user": {
-                "name": user, "password": password, "domain": domain,
-            } } },
-            "scope": { "project": { "name": project, "domain": domain } },
-        } });
-        let url = format!("{}/identity/v3/auth/tokens", seed.url);
-        let reply = http
-            .post(url)
-            .json(&body)
-            .send()
-            .await?
-            .error_for_status()?;
-        let token = reply.headers().get("x-subject-token").context("no token")?;
-        let token = token.to_str()?.to_owned();
-        let body: Value = reply.json().await?;
-        let id = body["token"]["project"]["id"]
-            .as_str()
-            .context("no project")?;
-        let endpoint = format!("{}/orchestration/v1/{id}", seed.url);
-        Ok(Operator {
-            http,
-            endpoint,
-            token,
-        })
-    }
-
-    async fn ask(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        body: &Value,
-    ) -> anyhow::Result<Value> {
-        let request = self
-            .http
-            .request(method, format!("{}{path}", self.endpoint));
-        let reply = request
-            .header("X-Auth-Token", &self.token)
-            .json(body)
-            .send()
-            .await?;
-        let status = reply.status();
-        let text = reply.text().await?;
-        ensure!(status.is_success(), "{path}: {status} {text}");
-        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
-    }
-
-    async fn settled(&self, path: &str) -> anyhow::Result<Value> {
-        let began = Instant::now();
-        loop {
-            let found = self.ask(reqwest::Method::GET, path, &Value::Null).await?;
-            let status = found["stack"]["stack_status"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            if status.ends_with("_COMPLETE") {
-                return Ok(found["stack"].clone());
-            }
-            ensure!(!status.ends_with("_FAILED"), "{status}: {found}");
-            ensure!(
-                began.elapsed() < PATIENCE * 5,
-                "the stack is still {status}"
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 }
 
@@ -284,6 +124,9 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
         seed.memory()?
     );
     let urls = metadata_urls(&stack)?;
+    if let Some(programs) = &args.agents {
+        return with_agents(&seed, &operator, &path, programs, (&urls, args.changes)).await;
+    }
     let connections = args.connections.unwrap_or(args.nodes);
     let mut nodes = Vec::with_capacity(connections);
     let idle = seed.memory()?;
@@ -330,20 +173,62 @@ async fn one_change(
         nodes.push(node);
         times.push(time);
     }
-    times.sort_unstable();
-    let at = |part: usize| times[(times.len() - 1) * part / 100].as_millis();
+    told(change, accepted, times);
     println!(
-        "change {change}: accepted after {} ms; all {} know it: median {} ms, 99% {} ms, last {} ms; {} CPU ms; {} KiB",
-        accepted.as_millis(),
-        times.len(),
-        at(50),
-        at(99),
-        at(100),
+        "    seed: {} CPU ms; {} KiB",
         (seed.cpu()? - cpu) * 10,
         seed.memory()?
     );
     operator.settled(path).await?;
     Ok(nodes)
+}
+
+/// Measures changes with an agent for each server.
+async fn with_agents(
+    seed: &Seed,
+    operator: &Operator,
+    path: &str,
+    programs: &Path,
+    (urls, changes): (&[String], usize),
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let agents = Agents::start(programs, urls)?;
+    let first = agents.know("word-0", began, PATIENCE).await?;
+    println!(
+        "{} agents started and configured: {:.1} s",
+        first.len(),
+        began.elapsed().as_secs_f64()
+    );
+    for change in 1..=changes {
+        let word = format!("word-{change}");
+        let cpu = seed.cpu()?;
+        let began = Instant::now();
+        let body = json!({ "parameters": { "word": word } });
+        operator.ask(reqwest::Method::PATCH, path, &body).await?;
+        let accepted = began.elapsed();
+        told(change, accepted, agents.know(&word, began, PATIENCE).await?);
+        operator.settled(path).await?;
+        println!(
+            "    seed: {} CPU ms; {} KiB",
+            (seed.cpu()? - cpu) * 10,
+            seed.memory()?
+        );
+    }
+    Ok(())
+}
+
+/// Prints how soon a change was everywhere.
+fn told(change: usize, accepted: Duration, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |part: usize| times[(times.len() - 1) * part / 100].as_millis();
+    println!(
+        "change {change}: accepted after {} ms; all {} know it: median {} ms, 99% {} ms, last {} ms",
+        accepted.as_millis(),
+        times.len(),
+        at(50),
+        at(99),
+        at(100),
+    );
 }
 
 fn metadata_urls(stack: &Value) -> anyhow::Result<Vec<String>> {
