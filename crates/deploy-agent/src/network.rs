@@ -39,6 +39,7 @@ struct Interface {
 pub fn connect() -> Result<(), AgentError> {
     let end = Instant::now() + PATIENCE;
     let mut tried = Vec::new();
+    let mut said = String::new();
     while tried.is_empty() || Instant::now() < end {
         tried.clear();
         // Looked for each time: drivers of real machines find their cards late.
@@ -57,6 +58,12 @@ pub fn connect() -> Result<(), AgentError> {
         }
         if tried.is_empty() {
             tried.push("no interface found".to_owned());
+        }
+        // Whoever reads the console of a machine that never calls wants to know what it waits for, once.
+        let now = tried.join(", ");
+        if said != now {
+            say(&format!("no address yet: {now}"));
+            said = now;
         }
         // A link that is refused at once must not keep the processor busy.
         std::thread::sleep(PAUSE);

@@ -11,7 +11,7 @@ use super::machines::Machines;
 use super::node_config;
 use super::stack::text;
 use crate::context::Context;
-use crate::devtest::testenv_json::{Machine, Testenv};
+use crate::devtest::testenv_json::{BaremetalNetwork, Machine, Testenv};
 
 /// Work with the machines of the seed
 #[derive(Debug, clap::Subcommand)]
@@ -83,6 +83,18 @@ pub fn read_machines(file: &Path) -> anyhow::Result<Vec<Machine>> {
         check(machine).with_context(|| format!("machine {index} of {}", file.display()))?;
     }
     Ok(machines)
+}
+
+/// The network that a testenv file tells of; none where the file holds only machines.
+pub fn read_network(file: &Path) -> anyhow::Result<Option<BaremetalNetwork>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    if value.get("baremetal-network").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Testenv::read(file)?.0.baremetal_network))
 }
 
 fn check(machine: &Machine) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 //! A daemon is known by its pid file, which holds the number and the start time of the process, so that a
 //! number that the kernel gave to somebody else is never taken for it, and never signalled.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
@@ -79,6 +80,20 @@ impl Daemon {
         let pid: u32 = pid.parse().ok()?;
         let start: u64 = start.parse().ok()?;
         (cpu::started(pid)? == start).then_some(pid)
+    }
+
+    /// Whether it runs with other arguments than this command has.
+    pub fn runs_otherwise(&self, command: &Command) -> bool {
+        let Some(pid) = self.pid() else { return false };
+        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+            return false;
+        };
+        // One that has just ended, or is just being made, has none.
+        let Some(line) = line.strip_suffix(b"\0") else {
+            return false;
+        };
+        let has = line.split(|byte| *byte == 0).skip(1);
+        !has.eq(command.get_args().map(OsStr::as_encoded_bytes))
     }
 
     /// Starts the daemon in a session of its own and returns the first line that it prints, which says that it is ready.
@@ -209,6 +224,30 @@ mod tests {
         daemon(folder.path()).stop(Duration::from_secs(60)).unwrap();
         assert!(daemon(folder.path()).pid().is_none());
         assert!(!folder.path().join("pid").exists());
+    }
+
+    #[test]
+    fn other_arguments_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = |end: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo ready; read line", "name", end]);
+            command
+        };
+        let daemon = daemon(folder.path());
+        assert!(!daemon.runs_otherwise(&command("a")));
+        let mut child = command("a")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Until it says something the kernel may still be putting it together.
+        assert_eq!(first_line(&mut child).as_deref(), Some("ready"));
+        daemon.write_pid(child.id()).unwrap();
+        assert!(!daemon.runs_otherwise(&command("a")));
+        assert!(daemon.runs_otherwise(&command("b")));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

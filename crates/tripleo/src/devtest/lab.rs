@@ -18,9 +18,6 @@ use super::networks::{self, Networks};
 use super::settings::{DevtestArgs, Machines, Size};
 use super::testenv_json::{BaremetalNetwork, Machine, SeedRange, Testenv};
 
-/// Seconds from power on until a machine's deploy agent calls. Virtual machines have no firmware; a hundred of them at
-/// once on two processors still take a while.
-pub const BOOT_TIMEOUT: &str = "180";
 /// More machines than this do not fit on the networks above.
 pub fn most(size: Size) -> u32 {
     match size {

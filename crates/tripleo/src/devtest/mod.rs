@@ -10,6 +10,7 @@ pub mod log;
 pub mod networks;
 pub mod overcloud;
 pub mod perf;
+pub mod seeding;
 pub mod settings;
 pub mod steps;
 pub mod testenv_json;
@@ -140,7 +141,7 @@ impl<'a> Story<'a> {
         drop(progress);
         self.context
             .output
-            .say("everything is down; images, caches and logs stay in the state directory");
+            .say("everything is down; images, caches and logs stay in the state directory. ./devtest brings it up again");
         Ok(())
     }
 

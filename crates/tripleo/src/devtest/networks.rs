@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use testenv::spec::Specification;
 
 use super::settings::Size;
+use super::testenv_json::BaremetalNetwork;
 
 /// This host's link to the provisioning network.
 pub const PROVISIONING_LINK: &str = "tripleo-prov";
@@ -176,11 +177,15 @@ pub fn tunnels(cidr: Ipv4Net) -> Option<Ipv4Net> {
     first(&TUNNELS, |network| !network.collides(&cidr)).map(|network| network.0)
 }
 
-/// Addresses for machines that are being deployed or cleaned, as the seed takes them; none where the network has
-/// another size than the lab's, then the seed chooses.
-pub fn deploy_range(cidr: Ipv4Net) -> Option<String> {
-    let network = Network::new(cidr).ok()?;
-    Some(format!("{}-{}", network.at(201), network.at(250)))
+/// Addresses for machines that are being deployed or cleaned: those that a lab leaves for it. None where the network has another
+/// size, or where they are told to be for machines; then the seed chooses.
+pub fn deploy_range(network: &BaremetalNetwork) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let lab = Network::new(network.cidr.parse().ok()?).ok()?;
+    let (first, last) = (lab.at(201), lab.at(250));
+    let machines: Result<Ipv4Addr, _> = network.seed.range_end.parse();
+    machines
+        .map_or(true, |end| end < first)
+        .then_some((first, last))
 }
 
 fn first(candidates: &[Ipv4Addr], fits: impl Fn(Network) -> bool) -> Option<Network> {
@@ -331,6 +336,24 @@ mod tests {
             error.contains("192.0.2.0/24") && error.contains("--baremetal-network"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn machines_that_are_deployed_keep_out_of_the_machines_addresses() {
+        let range = |cidr: &str, end: &str| {
+            let mut network = BaremetalNetwork {
+                cidr: cidr.to_owned(),
+                ..BaremetalNetwork::default()
+            };
+            end.clone_into(&mut network.seed.range_end);
+            deploy_range(&network).map(|(first, last)| format!("{first}-{last}"))
+        };
+        let lab = Some("10.0.0.201-10.0.0.250".to_owned());
+        assert_eq!(range("10.0.0.0/24", "10.0.0.200"), lab);
+        assert_eq!(range("10.0.0.0/24", ""), lab);
+        assert_eq!(range("10.0.0.0/24", "10.0.0.220"), None);
+        assert_eq!(range("10.0.0.0/22", "10.0.0.20"), None);
+        assert_eq!(range("", ""), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a run of devtest is asked to do: defaults, upstream's variables and options become one checked value.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -29,7 +30,7 @@ pub struct DevtestArgs {
     #[arg(long)]
     pub debug_logging: bool,
     /// Heat environment for the stack, may be repeated
-    #[arg(long, value_name = "FILE", env = "HEAT_ENV")]
+    #[arg(long, value_name = "FILE", env = "TRIPLEO_HEAT_ENV")]
     pub heat_env_overcloud: Vec<PathBuf>,
     /// Accepted as upstream's users type it: the lab lives in namespaces of its own and trashes nothing
     #[arg(long)]
@@ -85,6 +86,15 @@ pub struct DevtestArgs {
         value_name = "MINUTES"
     )]
     pub stack_timeout: u64,
+    /// How long a machine may take from power on until its deploy agent calls, in seconds; 180 for the lab's machines, for others 1200
+    #[arg(long, env = "TRIPLEO_BOOT_TIMEOUT", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub boot_timeout: Option<u32>,
+    /// Addresses for machines that are being deployed or cleaned; if not given those of the lab, and elsewhere a part of the machines' network
+    #[arg(long, env = "TRIPLEO_DEPLOY_RANGE", value_name = "FIRST-LAST", value_parser = range)]
+    pub deploy_range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Where machines reach the seed; its address on their network and port 5000 if not given
+    #[arg(long, env = "TRIPLEO_INTERNAL_LISTEN", value_name = "ADDR:PORT")]
+    pub internal_listen: Option<SocketAddr>,
     /// A word about this run for the perf log
     #[arg(
         long,
@@ -189,6 +199,15 @@ impl DevtestArgs {
         Ok(())
     }
 
+    /// Seconds from power on until a machine's deploy agent must have called.
+    ///
+    /// Virtual machines have no firmware; a hundred of them at once on two processors still take a while. A server tests its
+    /// memory, and looks for its disks, for minutes.
+    pub fn boot_timeout(&self) -> u32 {
+        let lab = self.nodes.is_none() && !self.existing_environment;
+        self.boot_timeout.unwrap_or(if lab { 180 } else { 1200 })
+    }
+
     /// The lab's machines: what is given, else what the size needs.
     pub fn machines(&self) -> Machines {
         let (cpus, memory, disk) = match self.size {
@@ -216,5 +235,54 @@ impl DevtestArgs {
         self.testenv_file
             .clone()
             .unwrap_or_else(|| state.join("testenv.json"))
+    }
+}
+
+/// Reads `FIRST-LAST`.
+fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
+    let wrong = || format!("`{text}` is not FIRST-LAST, two addresses in this order");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let address = |text: &str| text.trim().parse::<Ipv4Addr>().map_err(|_| wrong());
+    let (first, last) = (address(first)?, address(last)?);
+    if first > last {
+        return Err(wrong());
+    }
+    Ok((first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DevtestArgs,
+    }
+
+    fn args(line: &[&str]) -> DevtestArgs {
+        Line::parse_from(["devtest"].iter().chain(line)).args
+    }
+
+    #[test]
+    fn physical_servers_have_the_time_that_their_firmware_takes() {
+        assert_eq!(args(&[]).boot_timeout(), 180);
+        assert_eq!(args(&["--nodes", "x"]).boot_timeout(), 1200);
+        assert_eq!(args(&["--existing-environment"]).boot_timeout(), 1200);
+        let own = ["--boot-timeout", "2400", "--nodes", "x"];
+        assert_eq!(args(&own).boot_timeout(), 2400);
+    }
+
+    #[test]
+    fn ranges_go_upwards() {
+        assert_eq!(
+            range("10.0.0.5-10.0.0.9"),
+            Ok(([10, 0, 0, 5].into(), [10, 0, 0, 9].into()))
+        );
+        for wrong in ["10.0.0.9-10.0.0.5", "10.0.0.5", "10.0.0.5-x", ""] {
+            assert!(range(wrong).unwrap_err().contains(wrong), "{wrong}");
+        }
     }
 }

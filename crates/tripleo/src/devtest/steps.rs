@@ -2,27 +2,23 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::fs::FlockOperation;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use super::lab;
 use super::networks::{self, Networks};
 use super::perf;
-use super::settings::Size;
-use super::testenv_json::{BaremetalNetwork, Testenv};
+use super::settings::{DevtestArgs, Size};
+use super::testenv_json::Testenv;
 use super::{Outcome, Story};
 use crate::commands::stack::{self, StackArgs, text};
-use crate::commands::{image, node, preview};
+use crate::commands::{image, preview};
 use crate::context::Context;
-
-/// The stack that holds the provisioning network.
-const CTLPLANE: &str = "ctlplane";
 
 /// Only one devtest works on a state directory at a time.
 pub fn lock(context: &Context) -> anyhow::Result<File> {
@@ -71,6 +67,21 @@ pub fn shell(context: &Context) -> anyhow::Result<()> {
         .env("PS1", format!("[{}] \\w\\$ ", context.clouds.name))
         .exec();
     Err(error).with_context(|| format!("cannot run {}", shell.to_string_lossy()))
+}
+
+/// This program again, for a server.
+pub fn server(args: &DevtestArgs, name: &str) -> anyhow::Result<Command> {
+    let mut command =
+        Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    command.arg(name).env(
+        "RUST_LOG",
+        if args.debug_logging { "debug" } else { "info" },
+    );
+    // What the operator's shell says of clouds is not for servers.
+    command
+        .env_remove("OS_CLOUD")
+        .env_remove("OS_CLIENT_CONFIG_FILE");
+    Ok(command)
 }
 
 /// Removes what only made sense while machines and seed were up. Images and caches stay.
@@ -157,7 +168,7 @@ impl Story<'_> {
             .context
             .output
             .progress(&format!("starting {} machines", self.args.machines().count));
-        let mut command = self.program("testenv")?;
+        let mut command = server(&self.args, "testenv")?;
         command
             .arg("serve")
             .arg("--state")
@@ -175,154 +186,7 @@ impl Story<'_> {
         Ok(Outcome::Done)
     }
 
-    /// This program again, for a server.
-    fn program(&self, name: &str) -> anyhow::Result<Command> {
-        let mut command =
-            Command::new(std::env::current_exe().context("cannot find this program's own file")?);
-        command.arg(name).env(
-            "RUST_LOG",
-            if self.args.debug_logging {
-                "debug"
-            } else {
-                "info"
-            },
-        );
-        // What the operator's shell says of clouds is not for servers.
-        command
-            .env_remove("OS_CLOUD")
-            .env_remove("OS_CLIENT_CONFIG_FILE");
-        Ok(command)
-    }
-
-    /// The seed with image, network and machines.
-    pub async fn bring_up_seed(&mut self) -> anyhow::Result<Outcome> {
-        let mut outcome = Outcome::Kept;
-        if self.seed.pid().is_none() {
-            let network = self.provisioning()?;
-            let progress = self.context.output.progress("starting the seed");
-            let mut command = self.program("seed")?;
-            command.arg("--state").arg(self.context.folder("seed")?);
-            command.args(["--cloud", "metal", "--listen", PUBLIC]);
-            command
-                .arg("--internal-listen")
-                .arg(format!("{}:{INTERNAL_PORT}", network.seed.ip));
-            if let Some(range) = network.cidr.parse().ok().and_then(networks::deploy_range) {
-                command.args(["--deploy-range", &range]);
-            }
-            command.args(["--boot-timeout", lab::BOOT_TIMEOUT]);
-            command
-                .arg("--deploy-agent")
-                .arg(self.context.root.join("target/ci/static/node"));
-            self.seed.start(command)?;
-            drop(progress);
-            outcome = Outcome::Done;
-        }
-        for name in self.args.size.images() {
-            if self.upload(name).await? == Outcome::Done {
-                outcome = Outcome::Done;
-            }
-        }
-        self.network().await?;
-        let machines = match &self.args.nodes {
-            Some(file) => node::read_machines(file)?,
-            None => node::read_machines(&self.args.testenv_file(&self.context.state))?,
-        };
-        node::import(self.context, &machines).await?;
-        Ok(outcome)
-    }
-
-    /// Puts a golden image into the seed, unless it holds the same one.
-    async fn upload(&self, name: &str) -> anyhow::Result<Outcome> {
-        let cloud = self.context.cloud().await?;
-        let file = self.image(name);
-        let digest = digest(&file)?;
-        let list = cloud
-            .get("image", &format!("v2/images?name={name}"))
-            .await?;
-        let images = list["images"].as_array().cloned().unwrap_or_default();
-        if images
-            .iter()
-            .any(|image| image["tripleo_build"] == digest.as_str() && image["status"] == "active")
-        {
-            return Ok(Outcome::Kept);
-        }
-        let _progress = self
-            .context
-            .output
-            .progress(&format!("uploading image {name}"));
-        let body = json!({
-            "name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public",
-            "tripleo_build": digest,
-        });
-        let image = cloud.post("image", "v2/images", &body).await?;
-        cloud
-            .upload(
-                "image",
-                &format!("v2/images/{}/file", text(&image["id"])),
-                &file,
-            )
-            .await?;
-        // The name must say one image; running machines keep what is on their disks.
-        for old in images {
-            cloud
-                .delete("image", &format!("v2/images/{}", text(&old["id"])))
-                .await?;
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// The provisioning network, as a stack of its own so that real Heat could make it too.
-    async fn network(&self) -> anyhow::Result<()> {
-        if let Some(found) = self
-            .context
-            .cloud()
-            .await?
-            .find("orchestration", &format!("stacks/{CTLPLANE}"))
-            .await?
-            && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
-        {
-            return Ok(());
-        }
-        let mut args = self.stack_args(CTLPLANE, "ctlplane.yaml");
-        let network = self.provisioning()?;
-        for (name, value) in [
-            ("cidr", network.cidr),
-            ("gateway", network.gateway_ip),
-            ("range_start", network.seed.range_start),
-            ("range_end", network.seed.range_end),
-        ] {
-            if !value.is_empty() {
-                args.parameters.push(format!("{name}={value}"));
-            }
-        }
-        stack::ensure(self.context, &args).await
-    }
-
-    /// The provisioning network as the testenv file tells of it, upstream's where it says nothing.
-    pub fn provisioning(&self) -> anyhow::Result<BaremetalNetwork> {
-        let file = self.args.testenv_file(&self.context.state);
-        let told = if file.is_file() {
-            Testenv::read(&file)?.0.baremetal_network
-        } else {
-            BaremetalNetwork::default()
-        };
-        Ok(told.completed())
-    }
-
-    /// The same network's addresses, and all else that is told of it.
-    pub fn provisioning_cidr(&self) -> anyhow::Result<(ipnet::Ipv4Net, BaremetalNetwork)> {
-        let network = self.provisioning()?;
-        let cidr = network.cidr.parse().with_context(|| {
-            format!(
-                "baremetal-network of {}: cidr `{}` is no network such as 192.0.2.0/24",
-                self.args.testenv_file(&self.context.state).display(),
-                network.cidr
-            )
-        })?;
-        Ok((cidr, network))
-    }
-
-    fn stack_args(&self, stack: &str, template: &str) -> StackArgs {
+    pub fn stack_args(&self, stack: &str, template: &str) -> StackArgs {
         StackArgs {
             stack: stack.to_owned(),
             template: Some(stack::shipped(&self.context.root, template)),
@@ -495,11 +359,6 @@ impl Story<'_> {
     }
 }
 
-/// Where the stock client reaches the seed.
-const PUBLIC: &str = "127.0.0.1:5000";
-/// Where machines reach it.
-const INTERNAL_PORT: u16 = 5000;
-
 async fn fetch(http: &reqwest::Client, url: &str) -> anyhow::Result<String> {
     Ok(http
         .get(url)
@@ -508,19 +367,4 @@ async fn fetch(http: &reqwest::Client, url: &str) -> anyhow::Result<String> {
         .error_for_status()?
         .text()
         .await?)
-}
-
-/// Names a build of the image: the file, its size and its time. Reading gigabytes again at each run would cost more than it tells.
-fn digest(image: &Path) -> anyhow::Result<String> {
-    let data =
-        fs::metadata(image).with_context(|| format!("there is no image {}", image.display()))?;
-    let modified = data
-        .modified()?
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let mut hash = Sha256::new();
-    hash.update(image.as_os_str().as_encoded_bytes());
-    hash.update(data.len().to_le_bytes());
-    hash.update(modified.as_nanos().to_le_bytes());
-    Ok(format!("{:x}", hash.finalize()))
 }
