@@ -3,7 +3,7 @@
 //! Between two reports the machine's power is looked at, so that one that went off is told within seconds and not at
 //! the deadline. A BMC that does not answer meanwhile is no failure: the agent may be well. An agent that hangs gives no
 //! sign of life, and one whose work hangs says the same again and again: each has a deadline. While this server was
-//! away nobody could be heard, so its own start counts as a sign.
+//! away nobody could be heard, so its own start counts as a sign of those that were waited for then.
 
 use std::time::Duration;
 
@@ -44,11 +44,28 @@ impl Baremetal {
                  unless somebody switched it off"
             )));
         }
-        let heard = after(self.inner.since, self.settings().deadlines.silence);
-        if self.now() >= work.deadline.max(heard) {
+        if self.now() >= self.patience(node, work) {
             return Err(StepError::last(self.missed(node, work, power)));
         }
         Ok(Change::Wait { off })
+    }
+
+    /// When the waiting ends: at the work's deadline, but what waited before this server started is given time to be
+    /// heard again.
+    fn patience(&self, node: &Node, work: &Work) -> Timestamp {
+        let limits = &self.settings().deadlines;
+        let since = self.inner.since;
+        let sign = node.progress().and_then(|progress| time(progress, "at"));
+        // Without a sign the deadline is that of the boot.
+        let waited = match sign {
+            Some(sign) => sign < since,
+            None => work.deadline < after(since, limits.boot),
+        };
+        if waited {
+            work.deadline.max(after(since, limits.silence))
+        } else {
+            work.deadline
+        }
     }
 
     /// What is said of a machine whose deadline has passed.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use baremetal::{
-    AgentOrders, AgentReport, Baremetal, BootDevice, BootMode, BootSetting, DeployOrder, Hardware,
-    HardwareError, Image, Inspection, MetalError, Node, NodeId, Object, Power, PowerTarget,
-    ProvisionState as P, Road, Settings, Step, Verb, Wanted,
+    AgentOrders, AgentReport, Baremetal, BootDevice, BootMode, BootSetting, Deadlines, DeployOrder,
+    Hardware, HardwareError, Image, Inspection, MetalError, Node, NodeId, Object, Power,
+    PowerTarget, ProvisionState as P, Road, Settings, Step, Verb, Wanted,
 };
 use disk::iso::IsoReader;
 use serde_json::{Value, json};
@@ -208,12 +208,17 @@ impl Lab {
 
 /// A node that an instance holds.
 pub async fn reserved() -> Lab {
+    reserved_within(Deadlines::default()).await
+}
+
+async fn reserved_within(deadlines: Deadlines) -> Lab {
     let folder = tempfile::tempdir().unwrap();
     let (machine, clock) = (Arc::new(Machine::default()), HandClock::new());
     let settings = Settings {
         agent: Some(agent(folder.path())),
         automated_clean: false,
         clock: clock.clone(),
+        deadlines,
         ..Settings::default()
     };
     let store = memory();
@@ -324,6 +329,20 @@ async fn a_machine_that_never_calls_back_fails_with_node_step_and_advice() {
     );
     assert_eq!(node.target_provision_state, Some(P::Active));
     deploy(&lab).await;
+}
+
+#[tokio::test]
+async fn a_server_that_started_just_now_waits_no_longer_for_machines_that_boot_afterwards() {
+    let lab = reserved_within(Deadlines {
+        boot: Duration::from_secs(10),
+        ..Deadlines::default()
+    })
+    .await;
+    deploy(&lab).await;
+    lab.clock.forward(Duration::from_secs(11));
+    lab.metal.wake();
+    let node = reach(&lab.metal, lab.id, P::DeployFailed).await;
+    says(&node.last_error.unwrap(), &["silent for 10 s"]);
 }
 
 #[tokio::test]
