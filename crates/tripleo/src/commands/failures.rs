@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
 
 use secret::Mask;
 use serde_json::Value;
@@ -30,6 +31,8 @@ pub struct Failure {
     pub script: Option<String>,
     pub exit_code: Option<String>,
     pub output: Vec<String>,
+    /// The last lines that a virtual machine printed.
+    pub console: Vec<String>,
     pub next: String,
 }
 
@@ -111,10 +114,21 @@ async fn look_closer(
                 "{}; look closer: tripleo node show {node}, tripleo node console {node}",
                 failure.next
             );
+            failure.console = last_words(&super::node::console_file(context, &node));
             failure.node = Some(node);
         }
     }
     Ok(())
+}
+
+/// The last lines that a virtual machine printed; nothing where the machine is real.
+fn last_words(console: &Path) -> Vec<String> {
+    let text = crate::devtest::daemon::tail(console, LAST_LINES);
+    let lines = text.lines().map(str::trim_end);
+    lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Failure {
@@ -169,11 +183,13 @@ impl fmt::Display for Failure {
                 write!(f, "\n  {:<8}{value}", format!("{name}:"))?;
             }
         }
-        if !self.output.is_empty() {
-            write!(f, "\n  output:")?;
-        }
-        for line in &self.output {
-            write!(f, "\n    {line}")?;
+        for (name, lines) in [("output", &self.output), ("console", &self.console)] {
+            if !lines.is_empty() {
+                write!(f, "\n  {name}:")?;
+            }
+            for line in lines {
+                write!(f, "\n    {line}")?;
+            }
         }
         write!(f, "\n  next:   {}", self.next)
     }
@@ -312,6 +328,28 @@ mod tests {
             "os-refresh-config failed in phase configure: died",
             "  phase:  configure\n  output:\n    os-refresh-config failed in phase configure: died",
         );
+    }
+
+    #[test]
+    fn a_machine_tells_what_it_printed_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let console = folder.path().join("node-0.log");
+        assert_eq!(last_words(&console), [""; 0]);
+        let printed: String = (1..30).map(|line| format!("line {line}\r\n\r\n")).collect();
+        std::fs::write(&console, printed).unwrap();
+        let mut failure = Failure {
+            console: last_words(&console),
+            next: "do".to_owned(),
+            ..Failure::default()
+        };
+        let shown = failure.to_string();
+        assert!(
+            shown.ends_with("\n    line 28\n    line 29\n  next:   do"),
+            "{shown}"
+        );
+        assert!(!shown.contains("line 20"), "{shown}");
+        failure.console.clear();
+        assert!(!failure.to_string().contains("console"));
     }
 
     #[test]

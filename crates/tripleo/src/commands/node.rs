@@ -341,11 +341,14 @@ async fn show(context: &Context, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the lab keeps what a virtual machine printed.
+pub fn console_file(context: &Context, node: &str) -> PathBuf {
+    let folder = context.state.join("testenv/console");
+    folder.join(format!("{node}.log"))
+}
+
 fn console(context: &Context, node: &str, lines: Option<usize>) -> anyhow::Result<()> {
-    let log = context
-        .state
-        .join("testenv/console")
-        .join(format!("{node}.log"));
+    let log = console_file(context, node);
     if !log.exists() {
         bail!(
             "no virtual machine `{node}` has printed anything; `tripleo testenv list` names them"

@@ -345,8 +345,13 @@ async fn detail(context: &Context, stack: &str, status: &str) -> String {
 }
 
 async fn failure(context: &Context, stack: &str, reason: &str) -> anyhow::Error {
-    let mut message = format!("stack {stack} failed: {reason}");
-    for failure in failures::failed(context, stack).await.unwrap_or_default() {
+    let failed = failures::failed(context, stack).await.unwrap_or_default();
+    let mut message = format!("stack {stack} failed");
+    // Each resource tells its reason; the stack's own is one of them again.
+    if failed.is_empty() {
+        message.push_str(&format!(": {reason}"));
+    }
+    for failure in failed {
         message.push_str(&format!("\n{failure}"));
     }
     message.push_str(&format!(

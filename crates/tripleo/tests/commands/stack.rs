@@ -169,8 +169,7 @@ fn what_failed_is_told_and_the_stack_takes_a_better_template() {
     seed.refused(
         "stack create s -t fails.yaml",
         &[
-            "stack s failed: Resource CREATE failed",
-            failure,
+            &format!("stack s failed\n{failure}"),
             "tripleo stack events s",
         ],
     );
