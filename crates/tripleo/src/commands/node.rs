@@ -66,10 +66,7 @@ pub async fn run(context: &Context, command: NodeCommand) -> anyhow::Result<()> 
 
 /// The machines of a testenv file, or of a file that holds only their list.
 pub fn read_machines(file: &Path) -> anyhow::Result<Vec<Machine>> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    let value = read_json(file)?;
     let machines: Vec<Machine> = if value.is_array() {
         serde_json::from_value(value)
             .with_context(|| format!("{} is no list of machines", file.display()))?
@@ -87,14 +84,16 @@ pub fn read_machines(file: &Path) -> anyhow::Result<Vec<Machine>> {
 
 /// The network that a testenv file tells of; none where the file holds only machines.
 pub fn read_network(file: &Path) -> anyhow::Result<Option<BaremetalNetwork>> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
-    if value.get("baremetal-network").is_none() {
+    if read_json(file)?.get("baremetal-network").is_none() {
         return Ok(None);
     }
     Ok(Some(Testenv::read(file)?.0.baremetal_network))
+}
+
+fn read_json(file: &Path) -> anyhow::Result<Value> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))
 }
 
 fn check(machine: &Machine) -> anyhow::Result<()> {

@@ -156,6 +156,13 @@ pub async fn update(context: &Context, args: &StackArgs) -> anyhow::Result<()> {
     wait(context, &args.stack, "UPDATE", args.timeout).await
 }
 
+/// Whether the stack is there, and nothing goes on or went wrong with it.
+pub async fn is_complete(context: &Context, stack: &str) -> anyhow::Result<bool> {
+    let path = format!("stacks/{stack}");
+    let found = context.cloud().await?.find("orchestration", &path).await?;
+    Ok(found.is_some_and(|found| text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")))
+}
+
 async fn list(context: &Context) -> anyhow::Result<()> {
     let reply = context
         .cloud()

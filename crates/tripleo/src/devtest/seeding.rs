@@ -125,14 +125,7 @@ impl Story<'_> {
 
     /// The provisioning network, as a stack of its own so that real Heat could make it too.
     async fn network(&self) -> anyhow::Result<()> {
-        if let Some(found) = self
-            .context
-            .cloud()
-            .await?
-            .find("orchestration", &format!("stacks/{CTLPLANE}"))
-            .await?
-            && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
-        {
+        if stack::is_complete(self.context, CTLPLANE).await? {
             return Ok(());
         }
         let mut args = self.stack_args(CTLPLANE, "ctlplane.yaml");

@@ -206,13 +206,7 @@ impl Story<'_> {
         args.parameters = self.parameters()?;
         // What is given by hand comes last and wins.
         args.parameters.extend_from_slice(&self.args.parameters);
-        if let Some(found) = self
-            .context
-            .cloud()
-            .await?
-            .find("orchestration", &format!("stacks/{stack}"))
-            .await?
-            && text(&found["stack"]["stack_status"]).ends_with("_COMPLETE")
+        if stack::is_complete(self.context, stack).await?
             && !preview::would_change(self.context, &args).await?
         {
             return Ok(Outcome::Kept);
