@@ -17,8 +17,6 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
-use shared::{Operator, Seed};
-
 #[derive(Parser)]
 struct Args {
     /// How many resources the stack has
@@ -39,10 +37,7 @@ fn main() -> anyhow::Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn measure(count: usize) -> anyhow::Result<()> {
-    // Nothing here speaks TLS, but the client wants to know who would.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let seed = Seed::start()?;
-    let operator = Operator::login(&seed).await?;
+    let (seed, operator) = shared::begin().await?;
     let one = json!({ "type": "OS::Heat::RandomString" });
     let resources: Map<String, Value> = (0..count)
         .map(|index| (format!("r{index}"), one.clone()))

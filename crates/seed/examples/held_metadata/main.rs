@@ -99,11 +99,8 @@ fn node() -> Value {
 
 #[tokio::main(worker_threads = 2)]
 async fn measure(args: &Args) -> anyhow::Result<()> {
-    // Nothing here speaks TLS, but the client wants to know who would.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     raise_open_files()?;
-    let seed = Seed::start()?;
-    let operator = Operator::login(&seed).await?;
+    let (seed, operator) = shared::begin().await?;
     println!("seed idle: {} KiB", seed.memory()?);
     let began = Instant::now();
     let body = json!({

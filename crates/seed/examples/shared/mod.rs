@@ -40,6 +40,15 @@ pub(crate) fn serve(state: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Starts a seed, and logs in.
+pub(crate) async fn begin() -> anyhow::Result<(Seed, Operator)> {
+    // Nothing here speaks TLS, but the client wants to know who would.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let seed = Seed::start()?;
+    let operator = Operator::login(&seed).await?;
+    Ok((seed, operator))
+}
+
 /// A seed that ends with its holder.
 pub(crate) struct Seed {
     process: Child,
@@ -48,7 +57,7 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    pub(crate) fn start() -> anyhow::Result<Seed> {
+    fn start() -> anyhow::Result<Seed> {
         let state = tempfile::tempdir()?;
         let mut process = Command::new(std::env::current_exe()?)
             .arg("--serve")
@@ -114,7 +123,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) async fn login(seed: &Seed) -> anyhow::Result<Operator> {
+    async fn login(seed: &Seed) -> anyhow::Result<Operator> {
         let (user, password, project) = seed.password()?;
         let http = reqwest::Client::builder().no_proxy().build()?;
         let domain = json!({ "id": "default" });
